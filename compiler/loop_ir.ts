@@ -1,0 +1,296 @@
+/**
+ * Loop IR: the program's kernels, as loops over flat buffers. A kernel holds any number of loops,
+ * reductions and stores, so that a norm, a softmax or a loss is one kernel. Beside loops there are
+ * three named templates (matmul, attention and its gradient), which a backend writes by hand.
+ *
+ * Every kernel's outermost loop is the parallel one. Its iterations are independent, and what one
+ * computes does not depend on which thread runs it: so results do not depend on the thread count.
+ *
+ * All indices count elements, not bytes, and are never negative.
+ */
+import type { DType } from "../graph/dtype.ts";
+
+/** Types that arithmetic is done in. Storage types are converted on load and on store. */
+export type ScalarType = "f32" | "i32" | "u32" | "bool";
+
+/** Functions of one scalar. */
+export type UnaryOp =
+  | "neg"
+  | "abs"
+  | "sign"
+  | "exp"
+  | "log"
+  | "log1p"
+  | "sqrt"
+  | "rsqrt"
+  | "reciprocal"
+  | "tanh"
+  | "erf"
+  | "sigmoid"
+  | "sin"
+  | "cos"
+  | "floor"
+  | "ceil"
+  | "round"
+  | "not";
+
+/**
+ * Functions of two scalars. Comparisons give `bool`. On whole numbers `div` and `rem` truncate;
+ * `shiftRight` is logical on u32 and arithmetic on i32. `max` and `min` return NaN if either is.
+ */
+export type BinaryOp =
+  | "add"
+  | "sub"
+  | "mul"
+  | "div"
+  | "rem"
+  | "pow"
+  | "max"
+  | "min"
+  | "equal"
+  | "notEqual"
+  | "less"
+  | "lessEqual"
+  | "greater"
+  | "greaterEqual"
+  | "and"
+  | "or"
+  | "xor"
+  | "shiftLeft"
+  | "shiftRight";
+
+/** A pure scalar expression. Loads are from buffers that the kernel does not write elsewhere. */
+export type Expr =
+  | { readonly kind: "const"; readonly type: ScalarType; readonly value: number }
+  | { readonly kind: "var"; readonly type: ScalarType; readonly name: string }
+  | { readonly kind: "unary"; readonly op: UnaryOp; readonly type: ScalarType; readonly a: Expr }
+  | {
+    readonly kind: "binary";
+    readonly op: BinaryOp;
+    /** Type of the result; a comparison's is `bool`. The operands have one type, `a.type`. */
+    readonly type: ScalarType;
+    readonly a: Expr;
+    readonly b: Expr;
+  }
+  | {
+    /** Both branches may be evaluated. */
+    readonly kind: "select";
+    readonly type: ScalarType;
+    readonly condition: Expr;
+    readonly a: Expr;
+    readonly b: Expr;
+  }
+  | {
+    /** Only the branch that the condition picks may be evaluated: it may load out of bounds. */
+    readonly kind: "guarded";
+    readonly type: ScalarType;
+    readonly condition: Expr;
+    readonly a: Expr;
+    readonly b: Expr;
+  }
+  /**
+   * Conversion by value. f32 to whole numbers truncates and saturates, NaN gives 0; anything to
+   * `bool` is "not zero".
+   */
+  | { readonly kind: "cast"; readonly type: ScalarType; readonly a: Expr }
+  /** f32 rounded to the nearest (ties to even) value of a storage type, kept as f32. */
+  | {
+    readonly kind: "roundTo";
+    readonly type: "f32";
+    readonly storage: "f16" | "bf16";
+    readonly a: Expr;
+  }
+  /** The same 32 bits as another type. */
+  | { readonly kind: "bitcast"; readonly type: ScalarType; readonly a: Expr }
+  /** An element of a buffer, converted from its storage type (f16 and bf16 load as f32). */
+  | {
+    readonly kind: "load";
+    readonly type: ScalarType;
+    readonly buffer: number;
+    readonly index: Expr;
+  }
+  /** Threefry-2x32 with 20 rounds over (counter0, counter1) under (key0, key1); all u32. */
+  | {
+    readonly kind: "threefry";
+    readonly type: "u32";
+    /** Which word of the result: the first, the second, or the two xor-ed. */
+    readonly word: "first" | "second" | "xor";
+    readonly key0: Expr;
+    readonly key1: Expr;
+    readonly counter0: Expr;
+    readonly counter1: Expr;
+  };
+
+/** How an accumulator folds values in. `argmax` keeps the flat index of the first largest. */
+export type CombineOp = "sum" | "max" | "min" | "argmax";
+
+/** One value folded over a reduction's loops; its name is a variable afterwards. */
+export interface Accumulator {
+  readonly name: string;
+  /** Type of the result (i32 for argmax, whose values are f32). */
+  readonly type: ScalarType;
+  readonly op: CombineOp;
+  readonly value: Expr;
+}
+
+/** A counted loop's header: `variable` runs from `start` (inclusive) to `end` (exclusive). */
+export interface LoopRange {
+  readonly variable: string;
+  readonly start: Expr;
+  readonly end: Expr;
+}
+
+/** A statement. */
+export type Statement =
+  | { readonly kind: "let"; readonly name: string; readonly value: Expr }
+  | { readonly kind: "store"; readonly buffer: number; readonly index: Expr; readonly value: Expr }
+  /** `buffer[index] += value`, in order. */
+  | {
+    readonly kind: "accumulate";
+    readonly buffer: number;
+    readonly index: Expr;
+    readonly value: Expr;
+  }
+  | {
+    readonly kind: "loop";
+    readonly range: LoopRange;
+    /** Iterations are independent, so that several may run at once. */
+    readonly vectorize: boolean;
+    readonly body: readonly Statement[];
+  }
+  /**
+   * Nested loops (outermost first) that fold values. `body` holds `let`s, and stores to scratch
+   * buffers, evaluated in each innermost iteration before the accumulators' values. The order of
+   * summation within a reduction is the backend's, but always the same.
+   */
+  | {
+    readonly kind: "reduce";
+    readonly ranges: readonly LoopRange[];
+    readonly body: readonly Statement[];
+    readonly accumulators: readonly Accumulator[];
+  };
+
+/** A buffer as a kernel sees it. The same memory is never bound twice to one kernel when written. */
+export interface KernelBuffer {
+  readonly name: string;
+  readonly dtype: DType;
+  /** Length in elements. */
+  readonly elements: number;
+  /**
+   * `scratch` is private to the thread and to one parallel iteration; it is not bound by the
+   * program. `update` is read and written at the same index only.
+   */
+  readonly access: "read" | "write" | "update" | "scratch";
+}
+
+/** Kernel made of loops. */
+export interface LoopKernel {
+  readonly kind: "loops";
+  readonly name: string;
+  readonly buffers: readonly KernelBuffer[];
+  readonly parallel: { readonly variable: string; readonly extent: number };
+  readonly body: readonly Statement[];
+}
+
+/** One axis of a matmul's iteration space, with how far a step moves in each operand. */
+export interface MatmulAxis {
+  /** Name of the variable that the epilogue sees. */
+  readonly variable: string;
+  readonly extent: number;
+  /** Elements between neighbours in the left and right operand; 0 where it has no such axis. */
+  readonly strideA: number;
+  readonly strideB: number;
+}
+
+/** Where a matmul's or an attention's operand starts. */
+export interface OperandBase {
+  readonly buffer: number;
+  /** Elements before the first. */
+  readonly offset: number;
+}
+
+/**
+ * `acc[batch, m, n] = sum over k of a[batch, m, k] * b[batch, k, n]`, all f32, then the epilogue.
+ * Each of the four is a list of axes, outermost first; any strides.
+ *
+ * The epilogue's statements (`let` and `store`) see the axes' variables (i32) and `acc` (f32), and
+ * run once for every (batch, m, n). Its stores are at affine indices.
+ */
+export interface MatmulKernel {
+  readonly kind: "matmul";
+  readonly name: string;
+  readonly buffers: readonly KernelBuffer[];
+  readonly a: OperandBase;
+  readonly b: OperandBase;
+  readonly batch: readonly MatmulAxis[];
+  readonly m: readonly MatmulAxis[];
+  readonly n: readonly MatmulAxis[];
+  readonly k: readonly MatmulAxis[];
+  readonly epilogue: readonly Statement[];
+}
+
+/** A strided [batch..., rows, columns] view of a buffer. */
+export interface MatrixOperand extends OperandBase {
+  /** Elements between neighbours along each batch axis. */
+  readonly batchStrides: readonly number[];
+  readonly rowStride: number;
+  readonly columnStride: number;
+}
+
+/** A strided [batch..., rows] view of a buffer. */
+export interface VectorOperand extends OperandBase {
+  readonly batchStrides: readonly number[];
+  readonly rowStride: number;
+}
+
+/** Sizes shared by attention and its gradient. */
+export interface AttentionShape {
+  /** Extents of the batch axes (batch, heads, ...). */
+  readonly batch: readonly number[];
+  readonly queries: number;
+  readonly keys: number;
+  /** Columns of q and k. */
+  readonly depth: number;
+  /** Columns of v and of the output. */
+  readonly valueDepth: number;
+  /** Factor on q k^T. */
+  readonly scale: number;
+}
+
+/**
+ * `out = softmax(scale * q k^T) v`, and `logSumExp[row] = log sum exp(scale * q k^T)[row]`, all f32.
+ * Either result may be absent. The [queries, keys] matrix is never stored whole.
+ */
+export interface AttentionKernel extends AttentionShape {
+  readonly kind: "attention";
+  readonly name: string;
+  readonly buffers: readonly KernelBuffer[];
+  readonly q: MatrixOperand;
+  readonly k: MatrixOperand;
+  readonly v: MatrixOperand | undefined;
+  readonly out: MatrixOperand | undefined;
+  readonly logSumExp: VectorOperand | undefined;
+}
+
+/**
+ * The gradient: probabilities are recomputed from `logSumExp`. With `P = exp(scale q k^T - lse)`,
+ * `dP = dOut v^T`, `delta = rowsum(dOut * out)`, `dS = scale * P * (dP - delta)`:
+ * `dq = dS k`, `dk = dS^T q`, `dv = P^T dOut`. Any of the three may be absent.
+ */
+export interface AttentionGradKernel extends AttentionShape {
+  readonly kind: "attentionGrad";
+  readonly name: string;
+  readonly buffers: readonly KernelBuffer[];
+  readonly q: MatrixOperand;
+  readonly k: MatrixOperand;
+  readonly v: MatrixOperand;
+  readonly out: MatrixOperand;
+  readonly logSumExp: VectorOperand;
+  readonly outCotangent: MatrixOperand;
+  readonly dq: MatrixOperand | undefined;
+  readonly dk: MatrixOperand | undefined;
+  readonly dv: MatrixOperand | undefined;
+}
+
+/** Anything a program may run. */
+export type Kernel = LoopKernel | MatmulKernel | AttentionKernel | AttentionGradKernel;

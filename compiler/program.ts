@@ -1,0 +1,58 @@
+/** A lowered program: distinct kernels, the steps that run them, and one arena laid out ahead. */
+import type { DType } from "../graph/dtype.ts";
+import type { Node } from "../graph/node.ts";
+import type { StaticShape } from "../graph/shape.ts";
+import type { Kernel } from "./loop_ir.ts";
+
+/** A region of the arena. Regions whose lifetimes do not meet may overlap. */
+export interface ProgramBuffer {
+  /** The node whose value it holds, for printing. */
+  readonly name: string;
+  readonly dtype: DType;
+  readonly elements: number;
+  /** Bytes from the arena's start; a multiple of the capability record's alignment. */
+  readonly offset: number;
+  readonly bytes: number;
+}
+
+/** One kernel run. */
+export interface ProgramStep {
+  /** Index in {@linkcode Program.kernels}. */
+  readonly kernel: number;
+  /** For each non-scratch buffer of the kernel, in order, the index in {@linkcode Program.buffers}. */
+  readonly buffers: readonly number[];
+  /** The graph nodes computed here, for errors, profiles and explanations. */
+  readonly nodes: readonly Node[];
+}
+
+/** A named input or output. */
+export interface ProgramPort {
+  /** Path in the user's structure: `parameters/head/kernel`. */
+  readonly path: string;
+  readonly dtype: DType;
+  readonly shape: StaticShape;
+  /** Index in {@linkcode Program.buffers}. */
+  readonly buffer: number;
+}
+
+/** Numbers that are in the arena from the start and never written. */
+export interface ProgramConstant {
+  readonly buffer: number;
+  readonly data: Float32Array | Int32Array | Uint32Array | Uint8Array | Uint16Array;
+}
+
+/** What a backend runs. */
+export interface Program {
+  /** Distinct kernels: steps that do the same to other buffers share one. */
+  readonly kernels: readonly Kernel[];
+  readonly steps: readonly ProgramStep[];
+  readonly buffers: readonly ProgramBuffer[];
+  readonly inputs: readonly ProgramPort[];
+  /** A donated output's buffer is its input's: the run updates it in place. */
+  readonly outputs: readonly ProgramPort[];
+  readonly constants: readonly ProgramConstant[];
+  /** Size of the whole arena. */
+  readonly arenaBytes: number;
+  /** The largest sum of live bytes at any step: no plan can do with less. */
+  readonly lowerBoundBytes: number;
+}
