@@ -91,6 +91,7 @@ export class ModuleBuilder {
 
   /** Starts a function. Its name is what stack traces show. */
   function(name: string, type: FunctionType): FunctionBuilder {
+    this.typeIndex(type);
     const index = this.#imports.length + this.#functions.length;
     const builder = new FunctionBuilder(this, name, type, index);
     this.#functions.push(builder);
