@@ -30,6 +30,7 @@ def write_tensors(name: str, tensors: dict[str, np.ndarray]) -> None:
         ready[key] = array
     path = FOLDER / name
     save_file(ready, path)
+    path.chmod(0o644)
     for key, value in load_file(path).items():
         np.testing.assert_array_equal(value, ready[key], strict=True)
     print(f"{name}: {len(ready)} tensors, {path.stat().st_size} bytes")

@@ -59,7 +59,12 @@ def draw(rng: np.random.Generator) -> tuple[dict[str, np.ndarray], np.ndarray, n
     """Parameters, images and labels as f32. Nothing is zero or one: every gradient matters."""
     parameters = {}
     for name, (shape, kind, fan_in) in parameter_shapes().items():
-        spread = {"kernel": 1.3 / math.sqrt(max(fan_in, 1)), "scale": 0.25, "bias": 0.2, "table": 0.5}
+        spread = {
+            "kernel": 1.3 / math.sqrt(max(fan_in, 1)),
+            "scale": 0.25,
+            "bias": 0.2,
+            "table": 0.5,
+        }
         value = rng.standard_normal(shape) * spread[kind] + (1.0 if kind == "scale" else 0.0)
         parameters[name] = value.astype(np.float32)
     images = rng.uniform(-1, 1, (BATCH, IMAGE, IMAGE, CHANNELS)).astype(np.float32)
@@ -79,7 +84,11 @@ def forward(p, images, gelu):
     """Logits [B, K] and a dictionary of named intermediates."""
     taps = {}
     patches = jax.lax.conv_general_dilated(
-        images, p["patch/kernel"], (PATCH, PATCH), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC")
+        images,
+        p["patch/kernel"],
+        (PATCH, PATCH),
+        "VALID",
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
     )
     taps["patch"] = patches.reshape(len(images), -1, WIDTH) + p["patch/bias"]
     cls = jnp.broadcast_to(p["cls"], (len(images), 1, WIDTH))
@@ -148,7 +157,10 @@ def plain_forward(p, images, gelu):
 
     def norm(row, name):
         centred = row - sum(row) / WIDTH
-        return centred / math.sqrt(sum(centred**2) / WIDTH + EPSILON) * p[f"{name}/scale"] + p[f"{name}/bias"]
+        return (
+            centred / math.sqrt(sum(centred**2) / WIDTH + EPSILON) * p[f"{name}/scale"]
+            + p[f"{name}/bias"]
+        )
 
     def activate(u):
         inner = math.tanh(math.sqrt(2 / math.pi) * (u + 0.044715 * u**3))
@@ -174,17 +186,23 @@ def plain_forward(p, images, gelu):
                     for part in ("query", "key", "value")
                 )
                 e = np.exp(q @ k.T / math.sqrt(HEAD_DIM))
-                attended += e / e.sum(axis=1, keepdims=True) @ v @ p[f"{name}/attention/out/kernel"][head]
+                attended += (
+                    e / e.sum(axis=1, keepdims=True) @ v @ p[f"{name}/attention/out/kernel"][head]
+                )
             x = x + attended
             h = np.stack([norm(row, f"{name}/norm2") for row in x])
             hidden = h @ p[f"{name}/mlp/in/kernel"] + p[f"{name}/mlp/in/bias"]
-            x = x + np.vectorize(activate)(hidden) @ p[f"{name}/mlp/out/kernel"] + p[f"{name}/mlp/out/bias"]
+            x = (
+                x
+                + np.vectorize(activate)(hidden) @ p[f"{name}/mlp/out/kernel"]
+                + p[f"{name}/mlp/out/bias"]
+            )
         result.append(norm(x[0], "norm") @ p["head/kernel"] + p["head/bias"])
     return np.stack(result)
 
 
 def check_gradients(p, images, labels, gelu, loss, gradients, rng) -> float:
-    """Central differences along one random unit direction per parameter; returns the worst error."""
+    """Central differences along a random unit direction per parameter; returns the worst error."""
     worst = 0.0
     scale = math.sqrt(sum(float((g**2).sum()) for g in gradients.values()))
     for name, value in p.items():
@@ -192,7 +210,13 @@ def check_gradients(p, images, labels, gelu, loss, gradients, rng) -> float:
         direction /= np.linalg.norm(direction)
         step = 1e-5
         sides = [
-            float(loss_of(jnp.asarray(plain_forward(p | {name: value + s * direction}, images, gelu)), labels, loss))
+            float(
+                loss_of(
+                    jnp.asarray(plain_forward(p | {name: value + s * direction}, images, gelu)),
+                    labels,
+                    loss,
+                )
+            )
             for s in (step, -step)
         ]
         difference = (sides[0] - sides[1]) / (2 * step)
@@ -204,7 +228,9 @@ def f32_errors(p32, images32, labels32, gelu, loss, gradients) -> dict[str, floa
     """How far JAX itself lands from the golden gradients when it computes in f32."""
     _, by_parameter, _ = value_and_gradients(p32, images32, labels32, gelu, loss)
     scale = math.sqrt(sum(float((g**2).sum()) for g in gradients.values()))
-    errors = {n: np.linalg.norm(np.asarray(by_parameter[n], np.float64) - g) for n, g in gradients.items()}
+    errors = {
+        n: np.linalg.norm(np.asarray(by_parameter[n], np.float64) - g) for n, g in gradients.items()
+    }
     own = {
         n: errors[n] / np.linalg.norm(g)
         for n, g in gradients.items()
@@ -228,11 +254,15 @@ def main() -> None:
     facts = {}
     for gelu in GELUS:
         logits, taps = forward(parameters, images, gelu)
-        np.testing.assert_allclose(logits, plain_forward(parameters, images, gelu), rtol=1e-13, atol=1e-14)
+        np.testing.assert_allclose(
+            logits, plain_forward(parameters, images, gelu), rtol=1e-13, atol=1e-14
+        )
         tensors[f"outputs/{gelu}/logits"] = np.asarray(logits)
         tensors |= {f"taps/{gelu}/{name}": np.asarray(value) for name, value in taps.items()}
         for loss in LOSSES:
-            value, by_parameter, by_image = value_and_gradients(parameters, images, labels, gelu, loss)
+            value, by_parameter, by_image = value_and_gradients(
+                parameters, images, labels, gelu, loss
+            )
             gradients = {name: np.asarray(g) for name, g in by_parameter.items()}
             error = check_gradients(parameters, images, labels, gelu, loss, gradients, rng)
             assert error < 1e-9, error
@@ -284,9 +314,9 @@ def description(tensors, facts) -> dict:
         },
         "tolerance": {
             "zeroGradients": [f"encoder/{i}/attention/key/bias" for i in range(DEPTH)],
-            "zeroGradientsWhy": "A key bias adds q.b to all logits of a query, which softmax ignores. Its exact "
-            "gradient is zero and the file holds rounding noise: compare it with the norm over all "
-            "parameters, not with its own.",
+            "zeroGradientsWhy": "A key bias adds q.b to all logits of a query, which softmax "
+            "ignores. Its exact gradient is zero and the file holds rounding noise: compare it "
+            "with the norm over all parameters, not with its own.",
             "relativeToOwnNorm": 1e-5,
         },
         "results": facts,
