@@ -1,0 +1,297 @@
+/**
+ * Cuts the graph into kernels. Each op joins a cluster: a set of ops that one kernel computes.
+ *
+ * - `rows`: a space of rows and columns; holds elementwise ops, reductions over the columns, and
+ *   what follows from them (norms, softmax, losses are one cluster each).
+ * - `columns`: reductions over any other axes, several at once over the same input space.
+ * - `matmul`, `attention`, `attentionGrad`: a template, with elementwise ops as matmul's epilogue.
+ * - `scatter`: a scatter-add.
+ *
+ * An op joins a cluster only where no path leads from the cluster to the op through another one, so
+ * the clusters are always a directed acyclic graph.
+ */
+import type { Node } from "../../graph/node.ts";
+import { topologicalOrder } from "../../graph/node.ts";
+import { staticShape, staticSize } from "../../graph/shape.ts";
+import { numbersAttr, operandOf } from "../lower/values.ts";
+import { type Access, accessOf, isView, sizeOf } from "./access.ts";
+
+/** What kind of kernel a cluster becomes. */
+export type ClusterKind =
+  | "rows"
+  | "columns"
+  | "matmul"
+  | "attention"
+  | "attentionGrad"
+  | "scatter";
+
+/** Where in a `rows` cluster's space a member lives: one value an element, or one a row. */
+export type Level = "full" | "row";
+
+/** A set of ops that one kernel computes. */
+export interface Cluster {
+  readonly id: number;
+  readonly kind: ClusterKind;
+  /** Members in topological order, each with its level (`full` outside of `rows`). */
+  readonly members: Map<Node, Level>;
+  /** Elements of a full member. */
+  readonly total: number;
+  /** Columns in a row, once a reduction has fixed them. */
+  columns: number | undefined;
+  /** Clusters that may join only if this key is the same (columns, attention). */
+  readonly key: string;
+  /** Bit i set: cluster i computes something that this one needs. */
+  ancestors: bigint;
+}
+
+/** The clusters, and which one each op is in. */
+export interface Clustering {
+  readonly clusters: readonly Cluster[];
+  readonly of: ReadonlyMap<Node, Cluster>;
+  /** Every node, inputs before users. */
+  readonly order: readonly Node[];
+}
+
+const REDUCTIONS = new Set(["sum", "max", "min", "argmax"]);
+const COMPUTED_MOVEMENT = new Set(["concat", "pad", "gather"]);
+const ATTENTION_GRADS = new Set([
+  "attentionGradQuery",
+  "attentionGradKey",
+  "attentionGradValue",
+]);
+const ATTENTION_FORWARD = new Set(["attention", "attentionLogSumExp"]);
+
+/** Whether the node is a reduction over some of its input's axes. */
+export function isReduction(node: Node): boolean {
+  return REDUCTIONS.has(node.op.name);
+}
+
+/** Whether a kernel computes the node (it is neither a view nor a source). */
+export function isComputed(node: Node): boolean {
+  return node.op.kind !== "source" && !isView(node);
+}
+
+/** The axes that a reduction folds, ascending. */
+export function reducedAxes(node: Node): number[] {
+  const axes = node.op.name === "argmax" ? [Number(node.attrs["axis"])] : numbersAttr(node, "axes");
+  return [...axes].sort((a, b) => a - b);
+}
+
+/** Whether only axes of size 1 come after the reduced ones. */
+function reducesTrailingAxes(node: Node): boolean {
+  const shape = staticShape(operandOf(node, 0).shape);
+  const axes = new Set(reducedAxes(node));
+  let seenKept = false;
+  for (let axis = shape.length - 1; axis >= 0; axis--) {
+    if (shape[axis] === 1) continue;
+    if (axes.has(axis)) {
+      if (seenKept) return false;
+    } else {
+      seenKept = true;
+    }
+  }
+  return true;
+}
+
+/** Clusters everything that `roots` need. */
+export function clusterGraph(roots: readonly Node[]): Clustering {
+  return new Clusterer(topologicalOrder(roots)).run();
+}
+
+class Clusterer {
+  readonly #order: readonly Node[];
+  readonly #clusters: Cluster[] = [];
+  readonly #of = new Map<Node, Cluster>();
+
+  constructor(order: readonly Node[]) {
+    this.#order = order;
+  }
+
+  run(): Clustering {
+    for (const node of this.#order) {
+      if (isComputed(node)) this.#place(node);
+    }
+    return { clusters: this.#clusters, of: this.#of, order: this.#order };
+  }
+
+  #place(node: Node): void {
+    const { name } = node.op;
+    if (name === "contract") return this.#open("matmul", node, sizeOf(node));
+    if (ATTENTION_FORWARD.has(name)) {
+      const [q, k] = node.inputs;
+      return this.#joinSiblings("attention", `${q?.id},${k?.id},${node.attrs["scale"]}`, node);
+    }
+    if (ATTENTION_GRADS.has(name)) {
+      const ids = node.inputs.map((input) => input.id).join();
+      return this.#joinSiblings("attentionGrad", `${ids},${node.attrs["scale"]}`, node);
+    }
+    if (name === "scatterAdd") return this.#open("scatter", node, sizeOf(node));
+    if (isReduction(node)) return this.#placeReduction(node);
+    if (node.op.kind === "elementwise" || COMPUTED_MOVEMENT.has(name)) {
+      return this.#placeElementwise(node);
+    }
+    throw new TypeError(`${node} cannot be scheduled: it should have been decomposed before`);
+  }
+
+  #open(kind: ClusterKind, node: Node, total: number, columns?: number, key = ""): void {
+    const cluster: Cluster = {
+      id: this.#clusters.length,
+      kind,
+      members: new Map(),
+      total,
+      columns,
+      key,
+      ancestors: 0n,
+    };
+    this.#clusters.push(cluster);
+    this.#join(cluster, node, kind === "rows" && isReduction(node) ? "row" : "full");
+  }
+
+  #join(cluster: Cluster, node: Node, level: Level): void {
+    cluster.members.set(node, level);
+    this.#of.set(node, cluster);
+    let added = 0n;
+    for (const source of this.#sourceClusters(node)) {
+      if (source !== cluster) added |= source.ancestors | (1n << BigInt(source.id));
+    }
+    const grown = cluster.ancestors | added;
+    if (grown === cluster.ancestors) return;
+    cluster.ancestors = grown;
+    const bit = 1n << BigInt(cluster.id);
+    for (const other of this.#clusters) {
+      if ((other.ancestors & bit) !== 0n) other.ancestors |= grown;
+    }
+  }
+
+  /** Clusters of everything the node reads, through views. */
+  #sourceClusters(node: Node): Set<Cluster> {
+    const found = new Set<Cluster>();
+    for (const input of node.inputs) {
+      const cluster = this.#of.get(accessOf(input).producer);
+      if (cluster !== undefined) found.add(cluster);
+    }
+    return found;
+  }
+
+  /** Whether the node may join without making a cycle. */
+  #mayJoin(cluster: Cluster, node: Node): boolean {
+    const bit = 1n << BigInt(cluster.id);
+    for (const source of this.#sourceClusters(node)) {
+      if (source !== cluster && (source.ancestors & bit) !== 0n) return false;
+    }
+    return true;
+  }
+
+  #joinSiblings(kind: ClusterKind, key: string, node: Node): void {
+    for (const cluster of this.#clusters) {
+      if (cluster.kind !== kind || cluster.key !== key) continue;
+      if (this.#sourceClusters(node).has(cluster) || !this.#mayJoin(cluster, node)) continue;
+      return this.#join(cluster, node, "full");
+    }
+    this.#open(kind, node, sizeOf(node), undefined, key);
+  }
+
+  #placeReduction(node: Node): void {
+    const input = operandOf(node, 0);
+    const access = accessOf(input);
+    const total = sizeOf(input);
+    if (!reducesTrailingAxes(node)) {
+      const key = `${staticShape(input.shape).join()}/${reducedAxes(node).join()}`;
+      return this.#joinSiblings("columns", key, node);
+    }
+    const rows = sizeOf(node);
+    const columns = rows === 0 ? 1 : Math.max(total / rows, 0);
+    const cluster = this.#of.get(access.producer);
+    if (cluster !== undefined && this.#reductionFits(cluster, node, access, total, columns)) {
+      cluster.columns = columns;
+      return this.#join(cluster, node, "row");
+    }
+    const sibling = this.#siblingRows(access.producer, total, columns, node);
+    if (sibling !== undefined) return this.#join(sibling, node, "row");
+    this.#open("rows", node, total, columns);
+  }
+
+  #reductionFits(
+    cluster: Cluster,
+    node: Node,
+    access: Access,
+    total: number,
+    columns: number,
+  ): boolean {
+    return cluster.kind === "rows" && cluster.total === total &&
+      (cluster.columns === undefined || cluster.columns === columns) &&
+      access.pattern === "same" && cluster.members.get(access.producer) === "full" &&
+      this.#mayJoin(cluster, node);
+  }
+
+  /** A rows cluster of the same space that reads the same thing: two sums over one input. */
+  #siblingRows(
+    producer: Node,
+    total: number,
+    columns: number,
+    node: Node,
+  ): Cluster | undefined {
+    for (let at = this.#clusters.length - 1; at >= 0; at--) {
+      const cluster = this.#clusters[at];
+      if (cluster === undefined || cluster.kind !== "rows") continue;
+      if (cluster.total !== total || cluster.columns !== columns) continue;
+      if (this.#sourceClusters(node).has(cluster)) continue;
+      const reads = [...cluster.members.keys()].some((member) =>
+        member.inputs.some((input) => {
+          const access = accessOf(input);
+          return access.producer === producer && access.pattern === "same";
+        })
+      );
+      if (reads && this.#mayJoin(cluster, node)) return cluster;
+    }
+    return undefined;
+  }
+
+  #placeElementwise(node: Node): void {
+    const accesses = node.op.kind === "elementwise" ? node.inputs.map(accessOf) : [];
+    const candidates = new Set<Cluster>();
+    for (const access of accesses) {
+      const cluster = this.#of.get(access.producer);
+      if (cluster !== undefined) candidates.add(cluster);
+    }
+    const latestFirst = [...candidates].sort((a, b) => b.id - a.id);
+    for (const cluster of latestFirst) {
+      const level = levelIn(cluster, node, accesses);
+      if (level !== undefined && this.#mayJoin(cluster, node)) {
+        return this.#join(cluster, node, level);
+      }
+    }
+    this.#open("rows", node, sizeOf(node));
+  }
+}
+
+/** The level at which an elementwise node would be computed in the cluster; undefined if it cannot. */
+function levelIn(
+  cluster: Cluster,
+  node: Node,
+  accesses: readonly Access[],
+): Level | undefined {
+  if (cluster.kind !== "rows" && cluster.kind !== "matmul" && cluster.kind !== "columns") {
+    return undefined;
+  }
+  const size = staticSize(staticShape(node.shape));
+  let level: Level | undefined;
+  for (const access of accesses) {
+    const from = cluster.members.get(access.producer);
+    if (from === undefined) continue;
+    const here = levelThrough(cluster, from, access);
+    if (here === undefined || (level !== undefined && level !== here)) return undefined;
+    level = here;
+  }
+  if (level === undefined) return undefined;
+  const rows = cluster.columns === undefined ? undefined : cluster.total / cluster.columns;
+  return size === (level === "full" ? cluster.total : rows) ? level : undefined;
+}
+
+function levelThrough(cluster: Cluster, from: Level, access: Access): Level | undefined {
+  if (access.pattern === "same") return from;
+  if (access.pattern === "row" && from === "row" && access.columns === cluster.columns) {
+    return "full";
+  }
+  return undefined;
+}
