@@ -93,23 +93,29 @@ function reducesTrailingAxes(node: Node): boolean {
   return true;
 }
 
-/** Clusters everything that `roots` need. */
-export function clusterGraph(roots: readonly Node[]): Clustering {
-  return new Clusterer(topologicalOrder(roots)).run();
+/**
+ * Clusters everything that `roots` need. `copies` are views and sources that a kernel has to write
+ * out all the same: outputs, and template operands that strides cannot express.
+ */
+export function clusterGraph(roots: readonly Node[], copies: ReadonlySet<Node>): Clustering {
+  return new Clusterer(topologicalOrder(roots), copies).run();
 }
 
 class Clusterer {
   readonly #order: readonly Node[];
+  readonly #copies: ReadonlySet<Node>;
   readonly #clusters: Cluster[] = [];
   readonly #of = new Map<Node, Cluster>();
 
-  constructor(order: readonly Node[]) {
+  constructor(order: readonly Node[], copies: ReadonlySet<Node>) {
     this.#order = order;
+    this.#copies = copies;
   }
 
   run(): Clustering {
     for (const node of this.#order) {
-      if (isComputed(node)) this.#place(node);
+      if (this.#copies.has(node)) this.#open("rows", node, sizeOf(node));
+      else if (isComputed(node)) this.#place(node);
     }
     return { clusters: this.#clusters, of: this.#of, order: this.#order };
   }

@@ -50,7 +50,7 @@ export function operationWeight(node: Node): number {
   return WEIGHTS[node.op.name] ?? 1;
 }
 
-const TEMPLATES = new Set(["matmul", "attention", "attentionGrad", "scatter"]);
+const TEMPLATES = new Set(["matmul", "attention", "attentionGrad"]);
 
 /** A source that has a buffer: an input, or a constant with more than one value. */
 export function isBufferedSource(node: Node): boolean {

@@ -1,0 +1,144 @@
+/** Lowers attention and its gradient to their templates. */
+import type { Node } from "../../graph/node.ts";
+import { staticShape } from "../../graph/shape.ts";
+import type { AttentionShape, MatrixOperand, VectorOperand } from "../loop_ir.ts";
+import type { KernelPlan } from "../schedule/stores.ts";
+import { KernelBuilder, type LoweredKernel } from "./kernel_builder.ts";
+import { requiredView } from "./matmul.ts";
+import { describeKernel } from "./names.ts";
+import { numberAttr, operandOf, ownStrides } from "./values.ts";
+
+/** Makes operands of nodes, over one kernel's buffers. */
+class Operands {
+  readonly #builder: KernelBuilder;
+  readonly #copies: ReadonlySet<Node>;
+
+  constructor(builder: KernelBuilder, copies: ReadonlySet<Node>) {
+    this.#builder = builder;
+    this.#copies = copies;
+  }
+
+  /** A [batch..., rows, columns] operand that is read. */
+  matrix(node: Node): MatrixOperand {
+    const { base, offset, strides } = requiredView(node, this.#copies);
+    return { buffer: this.#builder.read(base), offset, ...matrixStrides(strides) };
+  }
+
+  /** A [batch..., rows] operand that is read. */
+  vector(node: Node): VectorOperand {
+    const { base, offset, strides } = requiredView(node, this.#copies);
+    return { buffer: this.#builder.read(base), offset, ...vectorStrides(strides) };
+  }
+
+  /** A [batch..., rows, columns] result. */
+  matrixResult(node: Node | undefined): MatrixOperand | undefined {
+    if (node === undefined) return undefined;
+    return {
+      buffer: this.#builder.write(node),
+      offset: 0,
+      ...matrixStrides(ownStrides(node)),
+    };
+  }
+
+  /** A [batch..., rows] result. */
+  vectorResult(node: Node | undefined): VectorOperand | undefined {
+    if (node === undefined) return undefined;
+    return {
+      buffer: this.#builder.write(node),
+      offset: 0,
+      ...vectorStrides(ownStrides(node)),
+    };
+  }
+}
+
+function matrixStrides(strides: readonly number[]) {
+  return {
+    batchStrides: strides.slice(0, -2),
+    rowStride: strides.at(-2) ?? 0,
+    columnStride: strides.at(-1) ?? 0,
+  };
+}
+
+function vectorStrides(strides: readonly number[]) {
+  return { batchStrides: strides.slice(0, -1), rowStride: strides.at(-1) ?? 0 };
+}
+
+function attentionShape(node: Node, q: Node, k: Node, v: Node | undefined): AttentionShape {
+  const queryShape = staticShape(q.shape);
+  const keyShape = staticShape(k.shape);
+  return {
+    batch: queryShape.slice(0, -2),
+    queries: queryShape.at(-2) ?? 1,
+    keys: keyShape.at(-2) ?? 1,
+    depth: queryShape.at(-1) ?? 1,
+    valueDepth: v === undefined ? 0 : staticShape(v.shape).at(-1) ?? 1,
+    scale: numberAttr(node, "scale"),
+  };
+}
+
+function sizeText(shape: AttentionShape): string {
+  const batch = shape.batch.reduce((total, extent) => total * extent, 1);
+  return [batch, shape.queries, shape.keys, shape.depth].join("x");
+}
+
+function storedAs(plan: KernelPlan, name: string): Node | undefined {
+  return plan.stores.find((node) => node.op.name === name);
+}
+
+/** The kernel of an `attention` cluster. */
+export function lowerAttention(plan: KernelPlan, copies: ReadonlySet<Node>): LoweredKernel {
+  const builder = new KernelBuilder();
+  const operands = new Operands(builder, copies);
+  const out = storedAs(plan, "attention");
+  const logSumExp = storedAs(plan, "attentionLogSumExp");
+  const node = out ?? logSumExp;
+  if (node === undefined) throw new TypeError("An attention cluster stores nothing");
+  const q = operandOf(node, 0);
+  const k = operandOf(node, 1);
+  const v = out === undefined ? undefined : operandOf(out, 2);
+  const shape = attentionShape(node, q, k, v);
+  const parts = {
+    q: operands.matrix(q),
+    k: operands.matrix(k),
+    v: v === undefined ? undefined : operands.matrix(v),
+    out: operands.matrixResult(out),
+    logSumExp: operands.vectorResult(logSumExp),
+  };
+  const { buffers, bindings, writes } = builder.finish();
+  const name = describeKernel("attention", plan, sizeText(shape));
+  return {
+    kernel: { kind: "attention", name, buffers, ...shape, ...parts },
+    bindings,
+    writes,
+    nodes: [...plan.cluster.members.keys()],
+  };
+}
+
+/** The kernel of an `attentionGrad` cluster. */
+export function lowerAttentionGrad(plan: KernelPlan, copies: ReadonlySet<Node>): LoweredKernel {
+  const builder = new KernelBuilder();
+  const operands = new Operands(builder, copies);
+  const node = plan.stores[0];
+  if (node === undefined) throw new TypeError("An attention gradient cluster stores nothing");
+  const [q, k, v] = [operandOf(node, 0), operandOf(node, 1), operandOf(node, 2)];
+  const shape = attentionShape(node, q, k, v);
+  const parts = {
+    q: operands.matrix(q),
+    k: operands.matrix(k),
+    v: operands.matrix(v),
+    out: operands.matrix(operandOf(node, 3)),
+    logSumExp: operands.vector(operandOf(node, 4)),
+    outCotangent: operands.matrix(operandOf(node, 5)),
+    dq: operands.matrixResult(storedAs(plan, "attentionGradQuery")),
+    dk: operands.matrixResult(storedAs(plan, "attentionGradKey")),
+    dv: operands.matrixResult(storedAs(plan, "attentionGradValue")),
+  };
+  const { buffers, bindings, writes } = builder.finish();
+  const name = describeKernel("attentionGrad", plan, sizeText(shape));
+  return {
+    kernel: { kind: "attentionGrad", name, buffers, ...shape, ...parts },
+    bindings,
+    writes,
+    nodes: [...plan.cluster.members.keys()],
+  };
+}
