@@ -102,16 +102,20 @@ const records = new Map<string, OpRecord>();
  * @throws {TypeError} When the name is taken, or a composite has no decomposition.
  */
 export function defineOp<A extends Attrs>(record: OpRecord<A>): OpRecord<A> {
-  if (records.has(record.name)) throw new TypeError(`Op "${record.name}" is defined twice`);
+  const key = `${record.kind}/${record.name}`;
+  if (records.has(key)) throw new TypeError(`Op "${key}" is defined twice`);
   if (record.kind === "composite" && record.decompose === undefined) {
     throw new TypeError(`Op "${record.name}" is composite: it needs a decomposition`);
   }
   // Stored without its attribute type; makeNode pairs each record with attributes of that type.
-  records.set(record.name, record as unknown as OpRecord);
+  records.set(key, record as unknown as OpRecord);
   return record;
 }
 
-/** Every op defined so far, by name. */
+/**
+ * Every op defined so far, by kind and name, such as `elementwise/max`: the larger of two and the
+ * largest along an axis (`reduce/max`) share their name.
+ */
 export function allOps(): ReadonlyMap<string, OpRecord> {
   return records;
 }

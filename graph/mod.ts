@@ -1,0 +1,29 @@
+/**
+ * The language in which a computation is declared: typed tensors, ops over them, and the printer.
+ *
+ * @module
+ */
+export * from "./dtype.ts";
+export * from "./errors.ts";
+export {
+  type Node,
+  type Provenance,
+  Tensor,
+  type TensorType,
+  topologicalOrder,
+  withScope,
+} from "./node.ts";
+export {
+  allOps,
+  type Attrs,
+  type AttrValue,
+  defineOp,
+  type NotDifferentiable,
+  type OpKind,
+  type OpRecord,
+  type ReferenceTensor,
+  type VectorJacobianProduct,
+} from "./op.ts";
+export { type Dim, dim, type DimBindings, type Shape, SymbolicDim } from "./shape.ts";
+export type { Site } from "./site.ts";
+export * from "./ops/mod.ts";

@@ -1,0 +1,315 @@
+/** Sums of products over shared axes: einsum of two operands, and matmul in terms of it. */
+import { ShapeError } from "../errors.ts";
+import { makeNode, type Node, type Tensor } from "../node.ts";
+import { defineOp } from "../op.ts";
+import { type Dim, sameDim, type Shape, type StaticShape, staticSize } from "../shape.ts";
+import { inArithmetic } from "./broadcasting.ts";
+import { reshape } from "./movement.ts";
+import { sum } from "./reduce.ts";
+import {
+  at,
+  inputAt,
+  operandsOf,
+  type OperandType,
+  requireDType,
+  requireSameDType,
+  rowMajorStrides,
+  stridedOffsets,
+  textsOf,
+} from "./support.ts";
+
+/** The letters of a canonical spec such as `abc,cd->abd`. */
+export interface ContractSpec {
+  readonly left: readonly string[];
+  readonly right: readonly string[];
+  readonly output: readonly string[];
+}
+
+/** Reads a canonical spec: one letter an axis, no spaces. */
+export function parseSpec(spec: string): ContractSpec {
+  const match = /^([A-Za-z]*),([A-Za-z]*)->([A-Za-z]*)$/.exec(spec);
+  if (match === null) {
+    throw new TypeError(`contract: spec "${spec}" is not canonical: wanted such as "abc,cd->abd"`);
+  }
+  const [, left = "", right = "", output = ""] = match;
+  return { left: [...left], right: [...right], output: [...output] };
+}
+
+/** The letters that are summed over, in the left operand's order. */
+export function contractedLetters({ left, output }: ContractSpec): string[] {
+  return left.filter((letter) => !output.includes(letter));
+}
+
+type SpecAttrs = { readonly spec: string };
+
+/** Sums of products. */
+export const contractRecord = defineOp<SpecAttrs>({
+  name: "contract",
+  kind: "contract",
+  doc:
+    "Einsum of two operands: the products of a and b, summed over the letters that are in both " +
+    "and not in the output. A letter in both and in the output is a batch axis. Every letter is in " +
+    "two of the three.",
+  infer: (inputs, { spec }) => {
+    const [a, b] = operandsOf("contract", inputs, 2);
+    requireSameDType("contract", inputs);
+    requireDType("contract", inputs, ["f32"]);
+    const parsed = parseSpec(spec);
+    checkSpec(spec, parsed, inputs);
+    const sizes = letterSizes(spec, parsed, a, b);
+    return { dtype: "f32", shape: parsed.output.map((letter) => sizeOf(sizes, letter)) };
+  },
+  vjp: (node, cotangent) => {
+    const { left, right, output } = parseSpec(node.attrs["spec"] as string);
+    const [a, b] = [inputAt(node, 0), inputAt(node, 1)];
+    return [
+      contractLetters({ left: output, right, output: left }, cotangent, b),
+      contractLetters({ left, right: output, output: right }, a, cotangent),
+    ];
+  },
+  flops: (inputs, output, { spec }) => {
+    const parsed = parseSpec(spec);
+    const depth = contractedLetters(parsed)
+      .map((letter) => at(at(inputs, 0), parsed.left.indexOf(letter)))
+      .reduce((product, size) => product * size, 1);
+    return 2 * depth * staticSize(output);
+  },
+  reference: (inputs, output, { spec }) => {
+    const parsed = parseSpec(spec);
+    const [a, b] = [at(inputs, 0), at(inputs, 1)];
+    const folded = contractedLetters(parsed);
+    const depths = folded.map((letter) => at(a.shape, parsed.left.indexOf(letter)));
+    const startsA = letterOffsets(output.shape, parsed.output, parsed.left, a.shape);
+    const startsB = letterOffsets(output.shape, parsed.output, parsed.right, b.shape);
+    const stepsA = letterOffsets(depths, folded, parsed.left, a.shape);
+    const stepsB = letterOffsets(depths, folded, parsed.right, b.shape);
+    return Float64Array.from(startsA, (startA, index) => {
+      const startB = at(startsB, index);
+      let total = 0;
+      for (let k = 0; k < stepsA.length; k++) {
+        total += at(a.data, startA + at(stepsA, k)) * at(b.data, startB + at(stepsB, k));
+      }
+      return total;
+    });
+  },
+});
+
+/** For every index over `letters`, where an operand's element stands; 0 for letters it lacks. */
+function letterOffsets(
+  sizes: StaticShape,
+  letters: readonly string[],
+  own: readonly string[],
+  shape: StaticShape,
+): Int32Array {
+  const strides = rowMajorStrides(shape);
+  return stridedOffsets(sizes, letters.map((letter) => strides[own.indexOf(letter)] ?? 0));
+}
+
+function checkSpec(spec: string, parsed: ContractSpec, operands: readonly OperandType[]): void {
+  const { left, right, output } = parsed;
+  for (const letters of [left, right, output]) {
+    const twice = letters.find((letter, index) => letters.indexOf(letter) !== index);
+    if (twice === undefined) continue;
+    throw new ShapeError("contract", `"${twice}" stands twice in "${spec}"`, textsOf(operands));
+  }
+  const alone = [...left, ...right, ...output].find((letter) =>
+    [left, right, output].filter((letters) => letters.includes(letter)).length < 2
+  );
+  if (alone === undefined) return;
+  throw new ShapeError("contract", `"${alone}" stands once in "${spec}"`, textsOf(operands));
+}
+
+function letterSizes(
+  spec: string,
+  { left, right }: ContractSpec,
+  a: OperandType,
+  b: OperandType,
+): ReadonlyMap<string, Dim> {
+  const sizes = new Map<string, Dim>();
+  for (const [letters, operand] of [[left, a], [right, b]] as const) {
+    if (letters.length !== operand.shape.length) {
+      throw new ShapeError(
+        "contract",
+        `"${letters.join(" ")}" in "${spec}" names ${letters.length} axes, the operand has ` +
+          `${operand.shape.length}`,
+        textsOf([a, b]),
+      );
+    }
+    letters.forEach((letter, axis) => {
+      const size = at(operand.shape, axis);
+      const known = sizes.get(letter);
+      if (known !== undefined && !sameDim(known, size)) {
+        throw new ShapeError(
+          "contract",
+          `"${letter}" in "${spec}" has sizes ${known} and ${size}, which disagree`,
+          textsOf([a, b]),
+        );
+      }
+      sizes.set(letter, size);
+    });
+  }
+  return sizes;
+}
+
+function sizeOf(sizes: ReadonlyMap<string, Dim>, letter: string): Dim {
+  const size = sizes.get(letter);
+  if (size === undefined) throw new TypeError(`contract: "${letter}" is on no operand`);
+  return size;
+}
+
+const LETTERS = [..."abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"];
+
+/** The node for axis names of any kind, each in two of the three lists. */
+export function contractLetters(spec: ContractSpec, a: Node, b: Node): Node {
+  const names = [...new Set([...spec.left, ...spec.right, ...spec.output])];
+  const letters = (list: readonly string[]) =>
+    list.map((name) => at(LETTERS, names.indexOf(name))).join("");
+  const text = `${letters(spec.left)},${letters(spec.right)}->${letters(spec.output)}`;
+  return makeNode(contractRecord, [a, b], { spec: text });
+}
+
+function parsePattern(pattern: string, operands: readonly Tensor[]): ContractSpec {
+  const name = "[A-Za-z_][A-Za-z0-9_]*";
+  const list = `\\s*((?:${name}(?:\\s+${name})*)?)\\s*`;
+  const match = new RegExp(`^${list},${list}->${list}$`).exec(pattern);
+  if (match === null) {
+    throw new ShapeError(
+      "contract",
+      `cannot read "${pattern}": wanted names of axes as in "b n d, d e -> b n e"`,
+      textsOf(operands),
+    );
+  }
+  const names = (text = "") => text.split(/\s+/).filter((part) => part !== "");
+  return { left: names(match[1]), right: names(match[2]), output: names(match[3]) };
+}
+
+/** Sums away the axes whose names are on this operand alone. */
+function sumLonely(x: Node, names: readonly string[], others: readonly string[]) {
+  const lonely = names.flatMap((name, axis) => others.includes(name) ? [] : [axis]);
+  return {
+    tensor: sum(x, lonely),
+    names: names.filter((_, axis) => !lonely.includes(axis)),
+  };
+}
+
+function checkPattern(pattern: string, spec: ContractSpec, a: Tensor, b: Tensor): void {
+  const { left, right, output } = spec;
+  for (const names of [left, right, output]) {
+    const twice = names.find((name, index) => names.indexOf(name) !== index);
+    if (twice === undefined) continue;
+    throw new ShapeError(
+      "contract",
+      `"${twice}" stands twice in a part of "${pattern}"`,
+      textsOf([a, b]),
+    );
+  }
+  const unknown = output.find((name) => !left.includes(name) && !right.includes(name));
+  if (unknown !== undefined) {
+    throw new ShapeError(
+      "contract",
+      `"${unknown}" of the output is on no operand in "${pattern}"`,
+      textsOf([a, b]),
+    );
+  }
+  letterSizes(pattern, spec, a, b);
+}
+
+/**
+ * Einsum of two operands over named axes: `contract("b n d, d e -> b n e", x, w)`. A name that is
+ * not in the output is summed over; one in both operands and in the output is a batch axis. f16 and
+ * bf16 operands are multiplied and summed in f32.
+ *
+ * @throws {ShapeError} When the pattern cannot be read, a name stands twice in one operand, or sizes
+ *   of one name disagree.
+ * @throws {DTypeError} When the element types differ or are not floats.
+ */
+export function contract(pattern: string, a: Tensor, b: Tensor): Node {
+  const spec = parsePattern(pattern, [a, b]);
+  requireSameDType("contract", [a, b]);
+  requireDType("contract", [a, b], ["f32", "f16", "bf16"]);
+  checkPattern(pattern, spec, a, b);
+  return inArithmetic([a, b], (operands) => {
+    const left = sumLonely(at(operands, 0), spec.left, [...spec.right, ...spec.output]);
+    const right = sumLonely(at(operands, 1), spec.right, [...spec.left, ...spec.output]);
+    const names = { left: left.names, right: right.names, output: spec.output };
+    return contractLetters(names, left.tensor, right.tensor);
+  });
+}
+
+/**
+ * Matrix product over the last axis of `a` and the last but one of `b`; the axes before are batch
+ * axes and broadcast. A vector is a row on the left and a column on the right, and its axis goes.
+ *
+ * @throws {ShapeError} When the sizes disagree, or an operand is a scalar.
+ * @throws {DTypeError} When the element types differ or are not floats.
+ */
+export function matmul(a: Tensor, b: Tensor): Node {
+  if (a.shape.length === 0 || b.shape.length === 0) {
+    throw new ShapeError(
+      "matmul",
+      "an operand is a scalar: wanted vectors or matrices",
+      textsOf([a, b]),
+    );
+  }
+  requireSameDType("matmul", [a, b]);
+  requireDType("matmul", [a, b], ["f32", "f16", "bf16"]);
+  const rows = a.shape.length > 1 ? ["m"] : [];
+  const columns = b.shape.length > 1 ? ["n"] : [];
+  const depthA = at(a.shape, a.shape.length - 1);
+  const depthB = at(b.shape, b.shape.length - 1 - columns.length);
+  if (!sameDim(depthA, depthB)) {
+    throw new ShapeError("matmul", `inner sizes ${depthA} and ${depthB} disagree`, textsOf([a, b]));
+  }
+  const batch = matmulBatch(a, a.shape.slice(0, -1 - rows.length), b, b.shape.slice(0, -2));
+  return inArithmetic([a, b], (operands) => {
+    const product = contractLetters(
+      {
+        left: [...batch.left.names, ...rows, "k"],
+        right: [...batch.right.names, "k", ...columns],
+        output: [...batch.output, ...rows, ...columns],
+      },
+      reshape(at(operands, 0), [...batch.left.shape, ...a.shape.slice(-1 - rows.length)]),
+      reshape(at(operands, 1), [...batch.right.shape, ...b.shape.slice(-1 - columns.length)]),
+    );
+    return reshape(product, [...batch.shape, ...product.shape.slice(batch.output.length)]);
+  });
+}
+
+/** An operand's batch axes that take part: those of size 1 that would stretch are left out. */
+interface BatchSide {
+  readonly names: string[];
+  readonly shape: Dim[];
+}
+
+function matmulBatch(a: Tensor, left: Shape, b: Tensor, right: Shape) {
+  const rank = Math.max(left.length, right.length);
+  const sides = { left: newSide(), right: newSide() };
+  const shape: Dim[] = [];
+  const output: string[] = [];
+  for (let place = -rank; place < 0; place++) {
+    const [sizeA, sizeB] = [left[left.length + place], right[right.length + place]];
+    const size = stretched(sizeA ?? 1, sizeB ?? 1);
+    if (size === undefined) {
+      throw new ShapeError("matmul", `batch sizes ${sizeA} and ${sizeB} disagree`, textsOf([a, b]));
+    }
+    shape.push(size);
+    if (size === 1) continue;
+    const name = `b${-place}`;
+    output.push(name);
+    for (const [own, side] of [[sizeA, sides.left], [sizeB, sides.right]] as const) {
+      if (own === undefined || own === 1) continue;
+      side.names.push(name);
+      side.shape.push(own);
+    }
+  }
+  return { ...sides, shape, output };
+}
+
+function newSide(): BatchSide {
+  return { names: [], shape: [] };
+}
+
+function stretched(a: Dim, b: Dim): Dim | undefined {
+  if (sameDim(a, b) || b === 1) return a;
+  return a === 1 ? b : undefined;
+}

@@ -1,0 +1,61 @@
+/** Every op's builder. Importing this file registers all records. */
+export type { Axes, Literal, Operand } from "./support.ts";
+export {
+  constant,
+  type ConstantData,
+  type ConstantOptions,
+  dimSize,
+  full,
+  input,
+  iota,
+  ones,
+  zeros,
+} from "./source.ts";
+export { broadcastTo } from "./broadcasting.ts";
+export { bitcast, cast, select, stopGradient, where } from "./convert.ts";
+export {
+  abs,
+  ceil,
+  cos,
+  erf,
+  exp,
+  floor,
+  log,
+  log1p,
+  neg,
+  not,
+  reciprocal,
+  round,
+  rsqrt,
+  sigmoid,
+  sign,
+  sin,
+  sqrt,
+  square,
+  tanh,
+} from "./unary.ts";
+export {
+  add,
+  and,
+  div,
+  equal,
+  greater,
+  greaterEqual,
+  less,
+  lessEqual,
+  maximum,
+  minimum,
+  mul,
+  notEqual,
+  or,
+  pow,
+  rem,
+  shiftLeft,
+  shiftRight,
+  sub,
+  xor,
+} from "./binary.ts";
+export { broadcast, expandDims, reshape, reverse, squeeze, transpose } from "./movement.ts";
+export { concat, pad, type Padding, slice, sliceAxis, split, stack } from "./pieces.ts";
+export { argmax, max, mean, min, type ReduceOptions, sum } from "./reduce.ts";
+export { contract, matmul } from "./contract.ts";

@@ -1,0 +1,345 @@
+/** Ops that cut tensors and put them together: slice, pad and concat. */
+import { ShapeError } from "../errors.ts";
+import { makeNode, type Node, type Tensor } from "../node.ts";
+import { defineOp } from "../op.ts";
+import { type Dim, formatShape, sameDim, type Shape, staticSize } from "../shape.ts";
+import { expandDims } from "./movement.ts";
+import { resolve } from "./broadcasting.ts";
+import {
+  at,
+  axisOf,
+  inputAt,
+  noFlops,
+  onlyOperand,
+  type OperandType,
+  pick,
+  range,
+  requireSameDType,
+  rowMajorStrides,
+  stridedOffsets,
+  textsOf,
+} from "./support.ts";
+
+interface SliceAttrs extends Readonly<Record<string, Shape | readonly number[]>> {
+  readonly starts: readonly number[];
+  readonly ends: Shape;
+  readonly steps: readonly number[];
+}
+
+/** A box of a tensor, with steps. */
+export const sliceRecord = defineOp<SliceAttrs>({
+  name: "slice",
+  kind: "movement",
+  doc: "Elements start, start + step, ... below end, along every axis.",
+  infer: (inputs, attrs) => {
+    const x = onlyOperand("slice", inputs);
+    const { starts, ends, steps } = attrs;
+    if ([starts, ends, steps].some((list) => list.length !== x.shape.length)) {
+      throw new ShapeError(
+        "slice",
+        `starts [${starts}], ends ${formatShape(ends)} and steps [${steps}] are not one an axis`,
+        textsOf(inputs),
+      );
+    }
+    return { dtype: x.dtype, shape: x.shape.map((_, axis) => slicedSize(x, axis, attrs)) };
+  },
+  vjp: (node, cotangent) => [sliceGradient(node, cotangent)],
+  flops: noFlops,
+  reference: (inputs, output, { starts, steps }) => {
+    const x = at(inputs, 0);
+    const own = rowMajorStrides(x.shape);
+    const base = own.reduce((total, step, axis) => total + at(starts, axis) * step, 0);
+    const strides = own.map((step, axis) => step * at(steps, axis));
+    return pick(x, stridedOffsets(output.shape, strides, base));
+  },
+});
+
+function slicedSize(x: OperandType, axis: number, { starts, ends, steps }: SliceAttrs): Dim {
+  const [size, start, end, step] = [
+    at(x.shape, axis),
+    at(starts, axis),
+    at(ends, axis),
+    at(steps, axis),
+  ];
+  if (start === 0 && step === 1 && sameDim(end, size)) return size;
+  const part = `${start} to ${end} by ${step}`;
+  if (typeof size !== "number" || typeof end !== "number") {
+    throw new ShapeError(
+      "slice",
+      `cannot take ${part} of axis ${axis}, whose size ${size} is not known before compiling`,
+      textsOf([x]),
+    );
+  }
+  const whole = [start, end, step].every(Number.isInteger);
+  if (!whole || start < 0 || end < start || end > size || step < 1) {
+    throw new ShapeError(
+      "slice",
+      `${part} is not a part of axis ${axis}, which has size ${size}`,
+      textsOf([x]),
+    );
+  }
+  return Math.ceil((end - start) / step);
+}
+
+function sliceGradient(node: Node, cotangent: Node): Node {
+  const x = inputAt(node, 0);
+  const starts = node.attrs["starts"] as readonly number[];
+  const steps = node.attrs["steps"] as readonly number[];
+  const high = x.shape.map((size, axis) => {
+    const kept = at(node.shape, axis);
+    if (typeof size !== "number" || typeof kept !== "number") return 0;
+    const covered = kept === 0 ? 0 : (kept - 1) * at(steps, axis) + 1;
+    return size - at(starts, axis) - covered;
+  });
+  return pad(cotangent, { low: starts, high, interior: steps.map((step) => step - 1) });
+}
+
+interface PadAttrs extends Readonly<Record<string, readonly number[] | number>> {
+  readonly low: readonly number[];
+  readonly high: readonly number[];
+  readonly interior: readonly number[];
+  readonly value: number;
+}
+
+/** A tensor with a margin. */
+export const padRecord = defineOp<PadAttrs>({
+  name: "pad",
+  kind: "movement",
+  doc:
+    "low elements of the value before, high after, and interior between neighbours, on every axis.",
+  infer: (inputs, attrs) => {
+    const x = onlyOperand("pad", inputs);
+    const { low, high, interior } = attrs;
+    for (const [name, list] of Object.entries({ low, high, interior })) {
+      const whole = list.every((count) => Number.isInteger(count) && count >= 0);
+      if (whole && list.length === x.shape.length) continue;
+      throw new ShapeError(
+        "pad",
+        `${name} [${list}] is not one whole number >= 0 an axis`,
+        textsOf(inputs),
+      );
+    }
+    return { dtype: x.dtype, shape: x.shape.map((_, axis) => paddedSize(x, axis, attrs)) };
+  },
+  vjp: (node, cotangent) => [padGradient(node, cotangent)],
+  flops: noFlops,
+  reference: (inputs, output, { low, interior, value }) => {
+    const x = at(inputs, 0);
+    const result = new Float64Array(staticSize(output.shape)).fill(value);
+    const steps = rowMajorStrides(output.shape);
+    const base = steps.reduce((total, step, axis) => total + at(low, axis) * step, 0);
+    const strides = steps.map((step, axis) => step * (at(interior, axis) + 1));
+    stridedOffsets(x.shape, strides, base).forEach((offset, index) => {
+      result[offset] = at(x.data, index);
+    });
+    return result;
+  },
+});
+
+function paddedSize(x: OperandType, axis: number, { low, high, interior }: PadAttrs): Dim {
+  const size = at(x.shape, axis);
+  const [before, after, between] = [at(low, axis), at(high, axis), at(interior, axis)];
+  if (before === 0 && after === 0 && between === 0) return size;
+  if (typeof size !== "number") {
+    throw new ShapeError(
+      "pad",
+      `cannot pad axis ${axis}, whose size ${size} is not known before compiling`,
+      textsOf([x]),
+    );
+  }
+  return before + after + size + Math.max(size - 1, 0) * between;
+}
+
+function padGradient(node: Node, cotangent: Node): Node {
+  const x = inputAt(node, 0);
+  const low = node.attrs["low"] as readonly number[];
+  const interior = node.attrs["interior"] as readonly number[];
+  const ends = x.shape.map((size, axis): Dim => {
+    const first = at(low, axis);
+    if (typeof size !== "number") return size;
+    return size === 0 ? first : first + (size - 1) * (at(interior, axis) + 1) + 1;
+  });
+  return slice(cotangent, low, ends, interior.map((count) => count + 1));
+}
+
+/** Tensors one after another. */
+export const concatRecord = defineOp<{ readonly axis: number }>({
+  name: "concat",
+  kind: "movement",
+  doc: "The operands one after another along the axis.",
+  infer: (inputs, { axis }) => {
+    const first = at(inputs, 0);
+    requireSameDType("concat", inputs);
+    axisOf("concat", axis, first);
+    let total = 0;
+    for (const operand of inputs) total += concatSize(inputs, first, operand, axis);
+    return {
+      dtype: first.dtype,
+      shape: first.shape.map((size, index) => index === axis ? total : size),
+    };
+  },
+  vjp: (node, cotangent) => {
+    const axis = node.attrs["axis"] as number;
+    let start = 0;
+    return node.inputs.map((part) => {
+      const end = start + Number(part.shape[axis]);
+      const piece = sliceAxis(cotangent, axis, start, end);
+      start = end;
+      return piece;
+    });
+  },
+  flops: noFlops,
+  reference: (inputs, output, { axis }) => {
+    const result = new Float64Array(staticSize(output.shape));
+    const strides = rowMajorStrides(output.shape);
+    let start = 0;
+    for (const part of inputs) {
+      stridedOffsets(part.shape, strides, start * at(strides, axis)).forEach((offset, index) => {
+        result[offset] = at(part.data, index);
+      });
+      start += at(part.shape, axis);
+    }
+    return result;
+  },
+});
+
+function concatSize(
+  inputs: readonly OperandType[],
+  first: OperandType,
+  operand: OperandType,
+  axis: number,
+): number {
+  const size = operand.shape[axis];
+  const others = operand.shape.findIndex((other, index) =>
+    index !== axis && !sameDim(other, first.shape[index] ?? -1)
+  );
+  if (operand.shape.length !== first.shape.length || others >= 0) {
+    const where = others < 0 ? "ranks differ" : `sizes at axis ${others} differ`;
+    throw new ShapeError(
+      "concat",
+      `${where}: wanted equal shapes but for axis ${axis}`,
+      textsOf(inputs),
+    );
+  }
+  if (typeof size === "number") return size;
+  throw new ShapeError(
+    "concat",
+    `cannot join along axis ${axis}, where a size ${size} is not known before compiling`,
+    textsOf(inputs),
+  );
+}
+
+/**
+ * Elements `start`, `start + step`, … below `end` along every axis. Negative starts and ends count
+ * from the end of a numeric axis; an axis of symbolic size can only be taken whole.
+ *
+ * @throws {ShapeError} When a range does not lie in its axis.
+ */
+export function slice(
+  x: Tensor,
+  starts: readonly number[],
+  ends: Shape,
+  steps: readonly number[] = starts.map(() => 1),
+): Node {
+  const fromEnd = (place: Dim, axis: number): Dim => {
+    const size = x.shape[axis];
+    return typeof place === "number" && place < 0 && typeof size === "number"
+      ? place + size
+      : place;
+  };
+  const attrs = {
+    starts: starts.map((place, axis) => Number(fromEnd(place, axis))),
+    ends: ends.map(fromEnd),
+    steps: [...steps],
+  };
+  const whole = attrs.ends.length === x.shape.length &&
+    x.shape.every((size, axis) =>
+      attrs.starts[axis] === 0 && attrs.steps[axis] === 1 && sameDim(attrs.ends[axis] ?? -1, size)
+    );
+  return whole ? x : makeNode(sliceRecord, [x], attrs);
+}
+
+/**
+ * Elements `start` to `end` (exclusive; the axis' size by default) of one axis, the others whole.
+ * Negative places count from the end.
+ *
+ * @throws {ShapeError} When there is no such axis or part of it.
+ */
+export function sliceAxis(x: Tensor, axis: number, start: number, end?: number, step = 1): Node {
+  const place = axisOf("slice", axis, x);
+  return slice(
+    x,
+    x.shape.map((_, index) => index === place ? start : 0),
+    x.shape.map((size, index) => index === place ? end ?? size : size),
+    x.shape.map((_, index) => index === place ? step : 1),
+  );
+}
+
+/** Margins for {@linkcode pad}: one number an axis each, all 0 by default. */
+export interface Padding {
+  readonly low?: readonly number[];
+  readonly high?: readonly number[];
+  /** Elements put between neighbours. */
+  readonly interior?: readonly number[];
+  /** What the margins hold. */
+  readonly value?: number;
+}
+
+/**
+ * `x` with margins of one value.
+ *
+ * @throws {ShapeError} When a margin is negative, or on an axis of symbolic size.
+ */
+export function pad(x: Tensor, padding: Padding): Node {
+  const none = x.shape.map(() => 0);
+  const { low = none, high = none, interior = none, value = 0 } = padding;
+  if (![...low, ...high, ...interior].some((count) => count !== 0)) return x;
+  return makeNode(padRecord, [x], {
+    low: [...low],
+    high: [...high],
+    interior: [...interior],
+    value,
+  });
+}
+
+/**
+ * The tensors one after another along `axis`.
+ *
+ * @throws {ShapeError} When their other sizes differ, or the axis' size is symbolic.
+ * @throws {DTypeError} When their element types differ.
+ * @throws {TypeError} When there are none.
+ */
+export function concat(tensors: readonly Tensor[], axis: number): Node {
+  const first = tensors[0];
+  if (first === undefined) throw new TypeError("concat: there are no tensors: wanted at least one");
+  const place = axisOf("concat", axis, first);
+  return tensors.length === 1 ? first : makeNode(concatRecord, tensors, { axis: place });
+}
+
+/**
+ * The tensors, all of one shape, one after another along a new axis.
+ *
+ * @throws {ShapeError} When their shapes differ.
+ */
+export function stack(tensors: readonly Tensor[], axis = 0): Node {
+  return concat(resolve("stack", tensors).map((part) => expandDims(part, axis)), axis);
+}
+
+/**
+ * `x` cut into `count` equal parts along `axis`.
+ *
+ * @throws {ShapeError} When the size is not a multiple of `count`, or symbolic.
+ */
+export function split(x: Tensor, count: number, axis: number): Node[] {
+  const place = axisOf("split", axis, x);
+  const size = x.shape[place];
+  if (typeof size !== "number" || !Number.isInteger(count) || count < 1 || size % count !== 0) {
+    throw new ShapeError(
+      "split",
+      `axis ${axis} of size ${size} does not come apart in ${count} equal parts`,
+      textsOf([x]),
+    );
+  }
+  const step = size / count;
+  return range(count).map((part) => sliceAxis(x, place, part * step, (part + 1) * step));
+}
