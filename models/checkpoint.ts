@@ -108,6 +108,9 @@ function refuseNonJson(
   if (!Array.isArray(value) && prototype !== Object.prototype && prototype !== null) {
     throw refuse(`an object of class ${value.constructor.name}`);
   }
+  if (Array.isArray(value) && Object.keys(value).length !== value.length) {
+    throw refuse("an array with holes or named members");
+  }
   for (const key of Object.keys(value)) {
     if (!key.isWellFormed()) throw refuse("a key with a lone surrogate");
   }
