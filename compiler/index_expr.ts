@@ -3,6 +3,7 @@
  * and loaded values that could not be reduced further), each with its range, so that reshapes and
  * flattenings that undo each other cancel exactly instead of leaving divisions in inner loops.
  */
+import { visitExpressions } from "./lower/expressions.ts";
 import type { Expr } from "./loop_ir.ts";
 
 /** Something an affine form is a sum of multiples of. */
@@ -200,27 +201,9 @@ function dependsOn(atom: Atom, variable: string): boolean {
 }
 
 function expressionUses(expr: Expr, variable: string): boolean {
-  switch (expr.kind) {
-    case "const":
-      return false;
-    case "var":
-      return expr.name === variable;
-    case "load":
-      return expressionUses(expr.index, variable);
-    case "unary":
-    case "cast":
-    case "bitcast":
-    case "roundTo":
-      return expressionUses(expr.a, variable);
-    case "binary":
-      return expressionUses(expr.a, variable) || expressionUses(expr.b, variable);
-    case "select":
-    case "guarded":
-      return [expr.condition, expr.a, expr.b].some((part) => expressionUses(part, variable));
-    case "threefry":
-      return [expr.key0, expr.key1, expr.counter0, expr.counter1]
-        .some((part) => expressionUses(part, variable));
-  }
+  let found = false;
+  visitExpressions([expr], (part) => found ||= part.kind === "var" && part.name === variable);
+  return found;
 }
 
 function atomExpr(atom: Atom): Expr {

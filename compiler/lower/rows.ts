@@ -8,6 +8,7 @@ import { flatten, Index, unflatten } from "../index_expr.ts";
 import type { Accumulator, Expr, Statement } from "../loop_ir.ts";
 import { isReduction } from "../schedule/cluster.ts";
 import { type KernelPlan, operationWeight } from "../schedule/stores.ts";
+import { partsOf } from "./expressions.ts";
 import { KernelBuilder, type LoweredKernel, renumberScratch } from "./kernel_builder.ts";
 import { describeKernel } from "./names.ts";
 import { blockedRange, wholeRange } from "./ranges.ts";
@@ -402,28 +403,5 @@ function countIn(
         (total, accumulator) => total + measure(accumulator.value).divisions,
         0,
       );
-  }
-}
-
-/** The expressions directly inside one. */
-export function partsOf(expr: Expr): readonly Expr[] {
-  switch (expr.kind) {
-    case "const":
-    case "var":
-      return [];
-    case "load":
-      return [expr.index];
-    case "unary":
-    case "cast":
-    case "bitcast":
-    case "roundTo":
-      return [expr.a];
-    case "binary":
-      return [expr.a, expr.b];
-    case "select":
-    case "guarded":
-      return [expr.condition, expr.a, expr.b];
-    case "threefry":
-      return [expr.key0, expr.key1, expr.counter0, expr.counter1];
   }
 }
