@@ -1,0 +1,78 @@
+/**
+ * The static memory plan: every buffer gets its place in one arena before the program runs. Buffers
+ * whose lifetimes do not meet share memory; a kernel that reads a dying buffer element by element
+ * writes its result in place; a donated input is updated where it stands.
+ */
+
+/** A buffer to be placed. Steps are numbered from 0; both ends are inclusive. */
+export interface BufferLifetime {
+  readonly bytes: number;
+  readonly firstStep: number;
+  readonly lastStep: number;
+}
+
+/** Where everything is. */
+export interface ArenaPlan {
+  /** Bytes from the arena's start, for each buffer. */
+  readonly offsets: readonly number[];
+  readonly arenaBytes: number;
+  /** The largest sum of live bytes at any step. */
+  readonly lowerBoundBytes: number;
+}
+
+/** Bytes rounded up to the alignment. */
+export function alignUp(bytes: number, alignment: number): number {
+  return Math.ceil(bytes / alignment) * alignment;
+}
+
+/**
+ * Places buffers greedily, largest first, each in the lowest gap among those it lives with. Sizes
+ * are rounded up to the alignment, so that every offset is aligned.
+ */
+export function planArena(buffers: readonly BufferLifetime[], alignment: number): ArenaPlan {
+  const sizes = buffers.map((buffer) => alignUp(buffer.bytes, alignment));
+  const order = buffers.map((_, at) => at).sort((a, b) =>
+    (sizes[b] ?? 0) - (sizes[a] ?? 0) || a - b
+  );
+  const offsets = new Array<number>(buffers.length).fill(0);
+  const placed: number[] = [];
+  let arenaBytes = 0;
+  for (const at of order) {
+    const buffer = buffers[at];
+    const size = sizes[at] ?? 0;
+    if (buffer === undefined || size === 0) continue;
+    const neighbours = placed
+      .filter((other) => livesWith(buffer, buffers[other]))
+      .sort((a, b) => (offsets[a] ?? 0) - (offsets[b] ?? 0));
+    let offset = 0;
+    for (const other of neighbours) {
+      const start = offsets[other] ?? 0;
+      if (offset + size <= start) break;
+      offset = Math.max(offset, start + (sizes[other] ?? 0));
+    }
+    offsets[at] = offset;
+    placed.push(at);
+    arenaBytes = Math.max(arenaBytes, offset + size);
+  }
+  return { offsets, arenaBytes, lowerBoundBytes: peakBytes(buffers, sizes) };
+}
+
+function livesWith(a: BufferLifetime, b: BufferLifetime | undefined): boolean {
+  return b !== undefined && a.firstStep <= b.lastStep && b.firstStep <= a.lastStep;
+}
+
+function peakBytes(buffers: readonly BufferLifetime[], sizes: readonly number[]): number {
+  const changes = new Map<number, number>();
+  buffers.forEach(({ firstStep, lastStep }, at) => {
+    const size = sizes[at] ?? 0;
+    changes.set(firstStep, (changes.get(firstStep) ?? 0) + size);
+    changes.set(lastStep + 1, (changes.get(lastStep + 1) ?? 0) - size);
+  });
+  let live = 0;
+  let peak = 0;
+  for (const step of [...changes.keys()].sort((a, b) => a - b)) {
+    live += changes.get(step) ?? 0;
+    peak = Math.max(peak, live);
+  }
+  return peak;
+}
