@@ -2,7 +2,7 @@
 import { ShapeError } from "../errors.ts";
 import { makeNode, type Node, type Tensor } from "../node.ts";
 import { defineOp } from "../op.ts";
-import { type Dim, sameDim, type Shape, type StaticShape, staticSize } from "../shape.ts";
+import { type Dim, sameDim, type StaticShape, staticSize } from "../shape.ts";
 import { inArithmetic } from "./broadcasting.ts";
 import { reshape } from "./movement.ts";
 import { sum } from "./reduce.ts";
@@ -237,41 +237,34 @@ export function contract(pattern: string, a: Tensor, b: Tensor): Node {
 }
 
 /**
- * Matrix product over the last axis of `a` and the last but one of `b`; the axes before are batch
- * axes and broadcast. A vector is a row on the left and a column on the right, and its axis goes.
+ * Matrix product over stacks of matrices: [.., m, k] and [.., k, n] give [.., m, n]. The axes in front
+ * are batch axes and broadcast. f16 and bf16 operands are multiplied and summed in f32.
  *
- * @throws {ShapeError} When the sizes disagree, or an operand is a scalar.
+ * @throws {ShapeError} When the sizes disagree, or an operand is a scalar or a vector.
  * @throws {DTypeError} When the element types differ or are not floats.
  */
 export function matmul(a: Tensor, b: Tensor): Node {
-  if (a.shape.length === 0 || b.shape.length === 0) {
-    throw new ShapeError(
-      "matmul",
-      "an operand is a scalar: wanted vectors or matrices",
-      textsOf([a, b]),
-    );
+  if (a.shape.length < 2 || b.shape.length < 2) {
+    throw new ShapeError("matmul", "an operand has fewer than 2 axes", textsOf([a, b]));
   }
   requireSameDType("matmul", [a, b]);
   requireDType("matmul", [a, b], ["f32", "f16", "bf16"]);
-  const rows = a.shape.length > 1 ? ["m"] : [];
-  const columns = b.shape.length > 1 ? ["n"] : [];
-  const depthA = at(a.shape, a.shape.length - 1);
-  const depthB = at(b.shape, b.shape.length - 1 - columns.length);
+  const [depthA, depthB] = [at(a.shape, a.shape.length - 1), at(b.shape, b.shape.length - 2)];
   if (!sameDim(depthA, depthB)) {
     throw new ShapeError("matmul", `inner sizes ${depthA} and ${depthB} disagree`, textsOf([a, b]));
   }
-  const batch = matmulBatch(a, a.shape.slice(0, -1 - rows.length), b, b.shape.slice(0, -2));
+  const batch = matmulBatch(a, b);
   return inArithmetic([a, b], (operands) => {
     const product = contractLetters(
       {
-        left: [...batch.left.names, ...rows, "k"],
-        right: [...batch.right.names, "k", ...columns],
-        output: [...batch.output, ...rows, ...columns],
+        left: [...batch.left.names, "m", "k"],
+        right: [...batch.right.names, "k", "n"],
+        output: [...batch.output, "m", "n"],
       },
-      reshape(at(operands, 0), [...batch.left.shape, ...a.shape.slice(-1 - rows.length)]),
-      reshape(at(operands, 1), [...batch.right.shape, ...b.shape.slice(-1 - columns.length)]),
+      reshape(at(operands, 0), [...batch.left.shape, ...a.shape.slice(-2)]),
+      reshape(at(operands, 1), [...batch.right.shape, ...b.shape.slice(-2)]),
     );
-    return reshape(product, [...batch.shape, ...product.shape.slice(batch.output.length)]);
+    return reshape(product, [...batch.shape, ...product.shape.slice(-2)]);
   });
 }
 
@@ -281,7 +274,8 @@ interface BatchSide {
   readonly shape: Dim[];
 }
 
-function matmulBatch(a: Tensor, left: Shape, b: Tensor, right: Shape) {
+function matmulBatch(a: Tensor, b: Tensor) {
+  const [left, right] = [a.shape.slice(0, -2), b.shape.slice(0, -2)];
   const rank = Math.max(left.length, right.length);
   const sides = { left: newSide(), right: newSide() };
   const shape: Dim[] = [];

@@ -59,3 +59,21 @@ export { broadcast, expandDims, reshape, reverse, squeeze, transpose } from "./m
 export { concat, pad, type Padding, slice, sliceAxis, split, stack } from "./pieces.ts";
 export { argmax, max, mean, min, type ReduceOptions, sum } from "./reduce.ts";
 export { contract, matmul } from "./contract.ts";
+export { gather, oneHot, scatterAdd, take } from "./indexed.ts";
+export { logSoftmax, softmax } from "./softmax.ts";
+export { layerNorm, type LayerNormOptions } from "./norm.ts";
+export { gelu, type GeluApproximation, logSigmoid, softplus } from "./activation.ts";
+export { sigmoidCrossEntropy, softmaxCrossEntropy } from "./loss.ts";
+export { patchify } from "./patchify.ts";
+export { attention, type AttentionOptions } from "./attention.ts";
+export {
+  bernoulli,
+  dropout,
+  foldIn,
+  normal,
+  randomBits,
+  randomKey,
+  splitKey,
+  uniform,
+} from "./random.ts";
+export { threefry2x32 } from "./threefry.ts";

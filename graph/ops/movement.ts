@@ -2,7 +2,15 @@
 import { ShapeError } from "../errors.ts";
 import { makeNode, type Node, type Tensor } from "../node.ts";
 import { defineOp } from "../op.ts";
-import { type Dim, elementCount, formatShape, sameDim, sameShape, type Shape } from "../shape.ts";
+import {
+  type Dim,
+  divideDims,
+  elementCount,
+  formatShape,
+  sameDim,
+  sameShape,
+  type Shape,
+} from "../shape.ts";
 import { sum } from "./reduce.ts";
 import {
   at,
@@ -165,12 +173,28 @@ export const reverseRecord = defineOp<{ readonly axes: readonly number[] }>({
 });
 
 /**
- * The same elements, in row-major order, in another shape.
+ * The same elements, in row-major order, in another shape. One size may be -1: what is left over.
  *
  * @throws {ShapeError} When the shapes have different numbers of elements.
  */
 export function reshape(x: Tensor, shape: Shape): Node {
-  return sameShape(x.shape, shape) ? x : makeNode(reshapeRecord, [x], { shape: [...shape] });
+  const filled = fillRest(x, shape);
+  return sameShape(x.shape, filled) ? x : makeNode(reshapeRecord, [x], { shape: filled });
+}
+
+function fillRest(x: Tensor, shape: Shape): Shape {
+  const place = shape.indexOf(-1);
+  if (place < 0) return [...shape];
+  const others = shape.filter((_, axis) => axis !== place);
+  const rest = others.includes(-1)
+    ? undefined
+    : divideDims(elementCount(x.shape), elementCount(others));
+  if (rest !== undefined) return shape.map((size, axis) => axis === place ? rest : size);
+  throw new ShapeError(
+    "reshape",
+    `${elementCount(x.shape)} elements do not fill ${formatShape(shape)} for any whole -1`,
+    textsOf([x]),
+  );
 }
 
 /**

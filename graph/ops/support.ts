@@ -50,21 +50,24 @@ export function onlyOperand(op: string, inputs: readonly OperandType[]): Operand
   return operandsOf(op, inputs, 1)[0];
 }
 
-type Tuple<N extends number> = N extends 1 ? [OperandType]
-  : N extends 2 ? [OperandType, OperandType]
-  : N extends 3 ? [OperandType, OperandType, OperandType]
-  : OperandType[];
+interface OperandTuples {
+  1: [OperandType];
+  2: [OperandType, OperandType];
+  3: [OperandType, OperandType, OperandType];
+  4: [OperandType, OperandType, OperandType, OperandType];
+  6: [OperandType, OperandType, OperandType, OperandType, OperandType, OperandType];
+}
 
 /**
  * The operands, when there are as many as wanted.
  *
  * @throws {ShapeError} When there are not.
  */
-export function operandsOf<N extends number>(
+export function operandsOf<N extends keyof OperandTuples>(
   op: string,
   inputs: readonly OperandType[],
   count: N,
-): Tuple<N> {
+): OperandTuples[N] {
   if (inputs.length !== count) {
     throw new ShapeError(
       op,
@@ -73,7 +76,7 @@ export function operandsOf<N extends number>(
     );
   }
   // The length was compared just above.
-  return [...inputs] as Tuple<N>;
+  return [...inputs] as OperandTuples[N];
 }
 
 /**

@@ -1,0 +1,121 @@
+/** Activation functions with a gradient of their own: GELU, softplus and the logarithm of sigmoid. */
+import { makeNode, type Node, type Tensor } from "../node.ts";
+import { type Attrs, defineOp, type OpRecord } from "../op.ts";
+import { staticSize } from "../shape.ts";
+import { add, maximum, mul, sub } from "./binary.ts";
+import { inArithmetic } from "./broadcasting.ts";
+import { erf as erfOf } from "./special.ts";
+import { at, inputAt, onlyOperand, requireDType } from "./support.ts";
+import { abs, erf, exp, log1p, neg, sigmoid, tanh } from "./unary.ts";
+
+interface ActivationRule<A extends Attrs> {
+  readonly doc: string;
+  readonly flops: number;
+  readonly evaluate: (x: number, attrs: A) => number;
+  readonly slope: (x: Node, node: Node) => Node;
+  readonly decompose: (x: Node, node: Node) => Node;
+}
+
+function defineActivation<A extends Attrs>(name: string, rule: ActivationRule<A>): OpRecord<A> {
+  return defineOp<A>({
+    name,
+    kind: "composite",
+    doc: rule.doc,
+    infer: (inputs) => {
+      const { dtype, shape } = onlyOperand(name, inputs);
+      requireDType(name, inputs, ["f32"]);
+      return { dtype, shape };
+    },
+    vjp: (node, cotangent) => [mul(cotangent, rule.slope(inputAt(node, 0), node))],
+    flops: (_inputs, output) => rule.flops * staticSize(output),
+    reference: (inputs, _output, attrs) => at(inputs, 0).data.map((x) => rule.evaluate(x, attrs)),
+    decompose: (node) => rule.decompose(inputAt(node, 0), node),
+  });
+}
+
+/** How GELU is computed: by tanh (an approximation) or by the error function (exactly). */
+export type GeluApproximation = "tanh" | "erf";
+
+const CUBIC = 0.044715;
+const ROOT_TWO_OVER_PI = Math.sqrt(2 / Math.PI);
+const ROOT_HALF = Math.SQRT1_2;
+
+/** The nodes that GELU and its gradient share. */
+function tanhPart(x: Node): Node {
+  const cubic = mul(mul(x, x), mul(x, CUBIC));
+  return tanh(mul(add(x, cubic), ROOT_TWO_OVER_PI));
+}
+
+/** The normal distribution's probability of less than x. */
+function normalBelow(x: Node): Node {
+  return mul(add(erf(mul(x, ROOT_HALF)), 1), 0.5);
+}
+
+function tanhSlope(x: Node): Node {
+  const t = tanhPart(x);
+  const inner = mul(add(mul(mul(x, x), 3 * CUBIC), 1), ROOT_TWO_OVER_PI);
+  const bend = mul(mul(x, sub(1, mul(t, t))), inner);
+  return mul(add(add(t, 1), bend), 0.5);
+}
+
+function erfSlope(x: Node): Node {
+  const density = mul(exp(mul(mul(x, x), -0.5)), 1 / Math.sqrt(2 * Math.PI));
+  return add(normalBelow(x), mul(x, density));
+}
+
+/** GELU. */
+export const geluRecord = defineActivation<{ readonly approximation: GeluApproximation }>("gelu", {
+  doc:
+    "x times the normal distribution's probability of less than x: x/2 (1 + erf(x/sqrt 2)), or " +
+    "x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))).",
+  flops: 9,
+  evaluate: (x, { approximation }) =>
+    approximation === "erf"
+      ? 0.5 * x * (1 + erfOf(x * ROOT_HALF))
+      : 0.5 * x * (1 + Math.tanh(ROOT_TWO_OVER_PI * (x + CUBIC * x ** 3))),
+  slope: (x, node) => node.attrs["approximation"] === "erf" ? erfSlope(x) : tanhSlope(x),
+  decompose: (x, node) =>
+    node.attrs["approximation"] === "erf"
+      ? mul(x, normalBelow(x))
+      : mul(mul(x, 0.5), add(tanhPart(x), 1)),
+});
+
+/** The smooth maximum of x and 0. */
+export const softplusRecord = defineActivation("softplus", {
+  doc: "log(1 + exp(x)), computed as max(x, 0) + log1p(exp(-|x|)).",
+  flops: 4,
+  evaluate: (x) => Math.max(x, 0) + Math.log1p(Math.exp(-Math.abs(x))),
+  slope: (x) => sigmoid(x),
+  decompose: (x) => add(maximum(x, 0), log1p(exp(neg(abs(x))))),
+});
+
+/** The logarithm of the sigmoid. */
+export const logSigmoidRecord = defineActivation("logSigmoid", {
+  doc: "log(sigmoid(x)) = -softplus(-x).",
+  flops: 5,
+  evaluate: (x) => Math.min(x, 0) - Math.log1p(Math.exp(-Math.abs(x))),
+  slope: (x) => sigmoid(neg(x)),
+  decompose: (x) => neg(softplus(neg(x))),
+});
+
+function activation<A extends Attrs>(record: OpRecord<A>, x: Tensor, attrs: A): Node {
+  return inArithmetic([x], (operands) => makeNode(record, operands, attrs));
+}
+
+/**
+ * `x` times the normal distribution's probability of less than `x` (Hendrycks and Gimpel 2016):
+ * exactly by `"erf"`, approximately by `"tanh"` (the default).
+ */
+export function gelu(x: Tensor, approximation: GeluApproximation = "tanh"): Node {
+  return activation(geluRecord, x, { approximation });
+}
+
+/** `log(1 + exp(x))`, without overflow. */
+export function softplus(x: Tensor): Node {
+  return activation(softplusRecord, x, {});
+}
+
+/** `log(sigmoid(x))`, without underflow. */
+export function logSigmoid(x: Tensor): Node {
+  return activation(logSigmoidRecord, x, {});
+}

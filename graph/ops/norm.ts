@@ -1,0 +1,155 @@
+/** Layer normalisation (Ba, Kiros and Hinton 2016), and without centring, the root-mean-square one. */
+import { ShapeError } from "../errors.ts";
+import { makeNode, type Node, type Tensor } from "../node.ts";
+import { defineOp } from "../op.ts";
+import { sameDim, staticSize } from "../shape.ts";
+import { add, mul, sub } from "./binary.ts";
+import { inArithmetic } from "./broadcasting.ts";
+import { mean, sum } from "./reduce.ts";
+import { alongAxis } from "./softmax.ts";
+import {
+  at,
+  inputAt,
+  type OperandType,
+  range,
+  requireDType,
+  requireSameDType,
+  textsOf,
+} from "./support.ts";
+import { rsqrt } from "./unary.ts";
+
+type LayerNormAttrs = {
+  readonly axis: number;
+  readonly epsilon: number;
+  readonly center: boolean;
+  readonly hasScale: boolean;
+  readonly hasBias: boolean;
+};
+
+/** Layer normalisation over the last axis. */
+export const layerNormRecord = defineOp<LayerNormAttrs>({
+  name: "layerNorm",
+  kind: "composite",
+  doc: "(x - mean(x)) / sqrt(variance(x) + epsilon) along the last axis, times scale, plus bias; " +
+    "without centring, x / sqrt(mean(x^2) + epsilon).",
+  infer: (inputs, { axis, hasScale, hasBias }) => {
+    const wanted = 1 + Number(hasScale) + Number(hasBias);
+    if (inputs.length !== wanted) {
+      throw new ShapeError("layerNorm", `wanted ${wanted} operands`, textsOf(inputs));
+    }
+    requireSameDType("layerNorm", inputs);
+    requireDType("layerNorm", inputs, ["f32"]);
+    const { dtype, shape } = at(inputs, 0);
+    checkVectors(inputs, axis);
+    return { dtype, shape };
+  },
+  vjp: (node, cotangent) => layerNormGradient(node, cotangent),
+  flops: (_inputs, output) => 8 * staticSize(output),
+  reference: (inputs, _output, { axis, epsilon, center, hasScale, hasBias }) => {
+    const scale = hasScale ? at(inputs, 1).data : undefined;
+    const bias = hasBias ? at(inputs, hasScale ? 2 : 1).data : undefined;
+    return alongAxis(at(inputs, 0), axis, (line) => {
+      const middle = center ? average(line) : 0;
+      const spread = Math.sqrt(average(line.map((value) => (value - middle) ** 2)) + epsilon);
+      return line.map((value, index) =>
+        (value - middle) / spread * (scale?.[index] ?? 1) + (bias?.[index] ?? 0)
+      );
+    });
+  },
+  decompose: (node) => {
+    const { x, scale, bias } = layerNormParts(node);
+    const { normalized } = normalize(
+      x,
+      Number(node.attrs["epsilon"]),
+      node.attrs["center"] === true,
+    );
+    const scaled = scale === undefined ? normalized : mul(normalized, scale);
+    return bias === undefined ? scaled : add(scaled, bias);
+  },
+});
+
+function average(line: readonly number[]): number {
+  return line.reduce((total, value) => total + value, 0) / line.length;
+}
+
+function checkVectors(inputs: readonly OperandType[], axis: number): void {
+  const [x, ...vectors] = inputs;
+  const size = x?.shape[axis];
+  if (size === undefined || axis + 1 !== x?.shape.length) {
+    throw new ShapeError("layerNorm", "only the last axis can be normalised", textsOf(inputs));
+  }
+  const odd = vectors.find(({ shape }) => shape.length !== 1 || !sameDim(at(shape, 0), size));
+  if (odd === undefined) return;
+  throw new ShapeError(
+    "layerNorm",
+    `scale and bias are not vectors of the last axis' size ${size}`,
+    textsOf(inputs),
+  );
+}
+
+function layerNormParts(node: Node) {
+  const hasScale = node.attrs["hasScale"] === true;
+  const hasBias = node.attrs["hasBias"] === true;
+  return {
+    x: inputAt(node, 0),
+    scale: hasScale ? inputAt(node, 1) : undefined,
+    bias: hasBias ? inputAt(node, hasScale ? 2 : 1) : undefined,
+  };
+}
+
+/** The same nodes whoever asks, so that forward and backward share them. */
+function normalize(x: Node, epsilon: number, center: boolean) {
+  const centered = center ? sub(x, mean(x, -1, { keepDims: true })) : x;
+  const variance = mean(mul(centered, centered), -1, { keepDims: true });
+  const inverse = rsqrt(add(variance, epsilon));
+  return { normalized: mul(centered, inverse), inverse };
+}
+
+/** With y = x normalised and h = cotangent * scale: dx = (h - mean(h) - y mean(h y)) / deviation. */
+function layerNormGradient(node: Node, cotangent: Node): Node[] {
+  const { x, scale, bias } = layerNormParts(node);
+  const center = node.attrs["center"] === true;
+  const { normalized, inverse } = normalize(x, Number(node.attrs["epsilon"]), center);
+  const scaled = scale === undefined ? cotangent : mul(cotangent, scale);
+  const along = mul(normalized, mean(mul(scaled, normalized), -1, { keepDims: true }));
+  const straight = center ? sub(scaled, mean(scaled, -1, { keepDims: true })) : scaled;
+  const leading = range(x.shape.length - 1);
+  return [
+    mul(sub(straight, along), inverse),
+    ...(scale === undefined ? [] : [sum(mul(cotangent, normalized), leading)]),
+    ...(bias === undefined ? [] : [sum(cotangent, leading)]),
+  ];
+}
+
+/** What {@linkcode layerNorm} does beside normalising. */
+export interface LayerNormOptions {
+  /** Factor of every column; a vector of the last axis' size. */
+  readonly scale?: Tensor | undefined;
+  /** Added to every column; a vector of the last axis' size. */
+  readonly bias?: Tensor | undefined;
+  /** Added to the variance. Default 1e-6. */
+  readonly epsilon?: number;
+  /** Whether the mean is taken off; false gives the root-mean-square norm. Default true. */
+  readonly center?: boolean;
+}
+
+/**
+ * `(x - mean) / sqrt(variance + epsilon) * scale + bias` along the last axis (Ba et al. 2016); with
+ * `center: false`, `x / sqrt(mean(x^2) + epsilon) * scale + bias` (Zhang and Sennrich 2019).
+ *
+ * @throws {ShapeError} When scale or bias are not vectors of the last axis' size.
+ * @throws {DTypeError} When the element types differ or are not floats.
+ */
+export function layerNorm(x: Tensor, options: LayerNormOptions = {}): Node {
+  const { scale, bias, epsilon = 1e-6, center = true } = options;
+  const operands = [x, scale, bias].filter((operand) => operand !== undefined);
+  requireSameDType("layerNorm", operands);
+  const attrs = {
+    axis: x.shape.length - 1,
+    epsilon,
+    center,
+    hasScale: scale !== undefined,
+    hasBias: bias !== undefined,
+  };
+  return inArithmetic(operands, (ready) => makeNode(layerNormRecord, ready, attrs));
+}
