@@ -1,0 +1,97 @@
+/** What a backend is: how a graph becomes something that runs. */
+import type { GraphModule } from "../compiler/module.ts";
+import type { DimBindings } from "../graph/shape.ts";
+import type { HostPort, HostTensor } from "./host_array.ts";
+import type { NodeNote } from "./errors.ts";
+
+/** What a device can do, as data: a compile for another device needs only its record. */
+export interface Capabilities {
+  /** The backend's name. */
+  readonly name: string;
+  /** f32 lanes of a vector register. */
+  readonly simdWidth: number;
+  /** Fused multiply-add of relaxed SIMD. */
+  readonly relaxedSimd: boolean;
+  /** Threads that a program runs on, the caller's included. */
+  readonly threads: number;
+  /** Whether threads can share memory here. */
+  readonly sharedMemory: boolean;
+  /** The most that one program's memory may take. */
+  readonly maxMemoryBytes: number;
+  /** Bytes that every buffer's offset is a multiple of. */
+  readonly alignment: number;
+}
+
+/** An input that a run updates in place. */
+export interface Donation {
+  /** Path of the input. */
+  readonly input: string;
+  /** Path of the output that takes its place. */
+  readonly output: string;
+}
+
+/** What a pass left behind, for reading. */
+export type Dump = (stage: string, text: string) => void;
+
+/** How a graph is prepared. */
+export interface PrepareOptions {
+  /** Sizes of the symbolic dims. */
+  readonly bind: DimBindings;
+  readonly donate: readonly Donation[];
+  readonly dump?: Dump | undefined;
+}
+
+/** Bytes that a program holds. */
+export interface MemoryReport {
+  /** All memory, scratch and control words included. */
+  readonly totalBytes: number;
+  /** The arena: inputs, outputs, constants and intermediates. */
+  readonly arenaBytes: number;
+  /** The largest sum of live bytes at any step: no plan can do with less. */
+  readonly lowerBoundBytes: number;
+}
+
+/** A step of a program. */
+export interface StepNote {
+  /** Name of the kernel. */
+  readonly kernel: string;
+  /** What the kernel is made of: `loops`, `matmul`, … */
+  readonly kind: string;
+  /** The graph nodes computed in it. */
+  readonly nodes: readonly NodeNote[];
+}
+
+/** A prepared program on a device. */
+export interface Executable extends Disposable {
+  readonly inputs: readonly HostPort[];
+  readonly outputs: readonly HostPort[];
+  /** Copies a tensor in. Its element type and size must be the input's. */
+  write(path: string, tensor: HostTensor): void;
+  /** Copies an input out, as it is now: a donated one as the last run left it. */
+  readInput(path: string): HostTensor;
+  /** Copies an output out. */
+  readOutput(path: string): HostTensor;
+  /**
+   * Runs everything once.
+   *
+   * @throws {KernelError} When a kernel fails.
+   * @throws {WorkerError} When a worker fails.
+   * @throws {UnusableProgramError} When it is disposed, or has failed before.
+   */
+  run(): Promise<void>;
+  memory(): MemoryReport;
+  steps(): readonly StepNote[];
+  /** One line: the backend, its threads, and whatever it had to do without. */
+  describe(): string;
+}
+
+/** A way to run graphs. */
+export interface Backend {
+  readonly capabilities: Capabilities;
+  /**
+   * Compiles a graph and takes the memory that it needs.
+   *
+   * @throws {OutOfMemoryError} When there is not enough.
+   */
+  prepare(graph: GraphModule, options: PrepareOptions): Promise<Executable>;
+}

@@ -1,0 +1,137 @@
+/**
+ * The control words at the start of a program's memory, and the barrier in WebAssembly over them.
+ * All words stand on cache lines of their own.
+ */
+import type { ModuleBuilder } from "./encoder.ts";
+
+const LINE = 64;
+
+/** Byte addresses of the control words. */
+export const CONTROL = {
+  /** Threads that have arrived at the current barrier. */
+  arrived: 0,
+  /** Counts the barriers passed; threads sleep on it. */
+  generation: LINE,
+  /** Threads that may be asleep. */
+  sleepers: 2 * LINE,
+  /** 0, or 1 + the number of the thread that failed first. */
+  aborted: 3 * LINE,
+  /** One line a thread: the step that it works on. */
+  steps: 4 * LINE,
+} as const;
+
+/** Address of the word in which a thread notes its step. */
+export function stepAddress(thread: number): number {
+  return CONTROL.steps + thread * LINE;
+}
+
+/** Bytes that the control words of this many threads take. */
+export function controlBytes(threads: number): number {
+  return stepAddress(threads);
+}
+
+/** How long a thread waits. */
+export interface BarrierOptions {
+  readonly threads: number;
+  /** Looks at the generation before a thread goes to sleep. */
+  readonly spins: number;
+  /** Index of a function `() -> ()` called whenever a wait has taken about a second. */
+  readonly stalled: number;
+}
+
+const SLEEP_NANOSECONDS = 1_000_000_000n;
+const TIMED_OUT = 2;
+
+/**
+ * Emits `barrier(mayBlock: i32)`: returns when all threads have called it. It spins for a while and
+ * then sleeps; a thread that may not block (a browser's main thread) only spins. Traps when a thread
+ * has failed: an aborting thread sets `aborted` and then counts the generation up, so that none can
+ * fall asleep after it looked.
+ *
+ * A sleeper counts itself in `sleepers` before it compares the generation again, and the last to
+ * arrive counts the generation up before it looks at `sleepers`: one of the two sees the other.
+ */
+export function emitBarrier(module: ModuleBuilder, options: BarrierOptions): number {
+  const f = module.function("barrier", { params: ["i32"], results: [] });
+  const mayBlock = f.param(0);
+  const generation = f.local("i32");
+  const spins = f.local("i32");
+
+  const load = (address: number): void => {
+    f.i32.const(0);
+    f.atomic.load(address);
+  };
+  const add = (address: number, amount: number): void => {
+    f.i32.const(0);
+    f.i32.const(amount);
+    f.atomic.rmw_add(address);
+  };
+  const sleep = (): void => {
+    add(CONTROL.sleepers, 1);
+    f.drop();
+    f.i32.const(0);
+    f.get(generation);
+    f.i64.const(SLEEP_NANOSECONDS);
+    f.atomic.wait32(CONTROL.generation);
+    add(CONTROL.sleepers, -1);
+    f.drop();
+    f.i32.const(TIMED_OUT);
+    f.i32.eq();
+    f.if(() => f.call(options.stalled));
+  };
+  const release = (): void => {
+    f.i32.const(0);
+    f.i32.const(0);
+    f.atomic.store(CONTROL.arrived);
+    add(CONTROL.generation, 1);
+    f.drop();
+    load(CONTROL.sleepers);
+    f.if(() => {
+      f.i32.const(0);
+      f.i32.const(options.threads);
+      f.atomic.notify(CONTROL.generation);
+      f.drop();
+    });
+  };
+  const wait = (): void =>
+    f.block((done) =>
+      f.loop((again) => {
+        load(CONTROL.generation);
+        f.get(generation);
+        f.i32.ne();
+        f.brIf(done);
+        f.get(spins);
+        f.i32.const(1);
+        f.i32.add();
+        f.tee(spins);
+        f.i32.const(options.spins);
+        f.i32.lt_u();
+        f.brIf(again);
+        f.get(mayBlock);
+        f.if(sleep, () => {
+          f.get(spins);
+          f.i32.const(SPINS_BETWEEN_CHECKS);
+          f.i32.gt_u();
+          f.if(() => {
+            f.i32.const(0);
+            f.set(spins);
+            f.call(options.stalled);
+          });
+        });
+        f.br(again);
+      })
+    );
+
+  load(CONTROL.generation);
+  f.set(generation);
+  add(CONTROL.arrived, 1);
+  f.i32.const(options.threads - 1);
+  f.i32.eq();
+  f.if(release, wait);
+  load(CONTROL.aborted);
+  f.if(() => f.unreachable());
+  return f.index;
+}
+
+/** About a second's worth where a thread may not sleep. */
+const SPINS_BETWEEN_CHECKS = 200_000_000;

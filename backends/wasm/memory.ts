@@ -1,0 +1,100 @@
+/** A program's memory, and tensors in it. */
+import { bytesPerElement } from "../../graph/dtype.ts";
+import { staticSize } from "../../graph/shape.ts";
+import type { Program, ProgramConstant, ProgramPort } from "../../compiler/program.ts";
+import { OutOfMemoryError } from "../errors.ts";
+import type { HostTensor } from "../host_array.ts";
+import { type AssembledProgram, PAGE_BYTES } from "./assemble.ts";
+
+/** Makes a memory; the engine's own constructor except in tests. */
+export type MemoryConstructor = new (
+  descriptor: WebAssembly.MemoryDescriptor,
+) => WebAssembly.Memory;
+
+/**
+ * Memory of exactly this many pages.
+ *
+ * @throws {OutOfMemoryError} When the engine refuses.
+ */
+export function allocate(
+  pages: number,
+  shared: boolean,
+  Memory: MemoryConstructor = WebAssembly.Memory,
+): WebAssembly.Memory {
+  try {
+    return new Memory({ initial: pages, maximum: pages, shared });
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+    const reason = `the engine refused (${error.message}): bind smaller sizes, such as the batch's`;
+    throw new OutOfMemoryError(pages * PAGE_BYTES, reason, { cause: error });
+  }
+}
+
+/** A program's memory, filled with its commands and constants. */
+export class ProgramMemory {
+  readonly memory: WebAssembly.Memory;
+  readonly #program: Program;
+  readonly #arena: number;
+
+  constructor(program: Program, assembled: AssembledProgram, memory: WebAssembly.Memory) {
+    this.memory = memory;
+    this.#program = program;
+    this.#arena = assembled.layout.arena;
+    const { commandWords, layout } = assembled;
+    new Int32Array(memory.buffer, layout.commands, commandWords.length).set(commandWords);
+    for (const constant of program.constants) this.#writeConstant(constant);
+  }
+
+  /** Copies a tensor into a port's buffer. */
+  write(port: ProgramPort, tensor: HostTensor): void {
+    this.#words(port).set(tensor.data);
+  }
+
+  /** Copies a port's tensor out. */
+  read(port: ProgramPort): HostTensor {
+    const words = this.#words(port);
+    // A bool is a 32-bit 0 or 1 in the arena and a byte on the host.
+    const data = port.dtype === "bool" ? Uint8Array.from(words) : words.slice();
+    return { dtype: port.dtype, shape: port.shape, data };
+  }
+
+  #writeConstant({ buffer, data }: ProgramConstant): void {
+    const { offset, bytes } = this.#buffer(buffer);
+    const { dtype, elements } = this.#buffer(buffer);
+    if (data.length !== elements) {
+      throw new RangeError(
+        `Constant of buffer ${buffer} has ${data.length} elements, its buffer ${elements}`,
+      );
+    }
+    if (data.BYTES_PER_ELEMENT === bytesPerElement(dtype)) {
+      const raw = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+      new Uint8Array(this.memory.buffer, this.#arena + offset, bytes).set(raw);
+    } else {
+      new Uint32Array(this.memory.buffer, this.#arena + offset, elements).set(data);
+    }
+  }
+
+  #words({ buffer, dtype, shape }: ProgramPort) {
+    const start = this.#arena + this.#buffer(buffer).offset;
+    const elements = staticSize(shape);
+    const memory = this.memory.buffer;
+    switch (dtype) {
+      case "f32":
+        return new Float32Array(memory, start, elements);
+      case "f16":
+      case "bf16":
+        return new Uint16Array(memory, start, elements);
+      case "i32":
+        return new Int32Array(memory, start, elements);
+      case "u32":
+      case "bool":
+        return new Uint32Array(memory, start, elements);
+    }
+  }
+
+  #buffer(index: number) {
+    const buffer = this.#program.buffers[index];
+    if (buffer === undefined) throw new RangeError(`The program has no buffer ${index}`);
+    return buffer;
+  }
+}
