@@ -8,7 +8,7 @@ import { flatten, Index, unflatten } from "../index_expr.ts";
 import type { Accumulator, LoopRange, Statement } from "../loop_ir.ts";
 import { isReduction, reducedAxes } from "../schedule/cluster.ts";
 import type { KernelPlan } from "../schedule/stores.ts";
-import { KernelBuilder, type LoweredKernel } from "./kernel_builder.ts";
+import { KernelBuilder, type LoweredKernel, storesAfterValues } from "./kernel_builder.ts";
 import { describeKernel } from "./names.ts";
 import { blockedRange, wholeRange } from "./ranges.ts";
 import { operandOf, scalarType, ValueBuilder } from "./values.ts";
@@ -59,12 +59,11 @@ export function lowerColumns(plan: KernelPlan, isHeld: (node: Node) => boolean):
     })),
   };
   const result = flatten(kept.map(indexOf), kept.map((group) => group.extent));
-  const stores = plan.stores.map((node): Statement => ({
-    kind: "store",
+  const stores = storesAfterValues(plan.stores.map((node) => ({
     buffer: builder.write(node),
     index: result.toExpr(),
     value: values.atFlat(node, result),
-  }));
+  })));
   const { extent, body } = spread([reduce, ...stores], groups);
   const { buffers, bindings, writes } = builder.finish();
   const size = `${shape.join("x")}_over_${reducedAxes(first).join("_")}`;

@@ -84,6 +84,26 @@ export class KernelBuilder {
 
 const SCRATCH_BASE = 1 << 20;
 
+/**
+ * Stores at one place of several buffers. All values are computed before the first is written, so
+ * that a result may take the memory of an operand that another result needs as well.
+ */
+export function storesAfterValues(
+  stores: readonly { buffer: number; index: Expr; value: Expr }[],
+): Statement[] {
+  if (stores.length === 1) return stores.map((store) => ({ kind: "store", ...store }));
+  const lets = stores.map(({ value }, at): Statement => ({ kind: "let", name: `v${at}`, value }));
+  return [
+    ...lets,
+    ...stores.map(({ buffer, index, value }, at): Statement => ({
+      kind: "store",
+      buffer,
+      index,
+      value: { kind: "var", type: value.type, name: `v${at}` },
+    })),
+  ];
+}
+
 /** Renumbers scratch buffers in statements, sharing what was shared. */
 export function renumberScratch(
   statements: readonly Statement[],

@@ -5,7 +5,7 @@ import { flatten, Index } from "../index_expr.ts";
 import type { Expr, MatmulAxis, Statement } from "../loop_ir.ts";
 import { isView } from "../schedule/access.ts";
 import type { KernelPlan } from "../schedule/stores.ts";
-import { KernelBuilder, type LoweredKernel } from "./kernel_builder.ts";
+import { KernelBuilder, type LoweredKernel, storesAfterValues } from "./kernel_builder.ts";
 import { describeKernel } from "./names.ts";
 import { operandOf, type StridedView, stridedView, ValueBuilder } from "./values.ts";
 
@@ -148,10 +148,9 @@ function buildEpilogue(
     Index.variable(axisVariable(letter), shape[at] ?? 1)
   );
   const flat = flatten(indices, shape);
-  return plan.stores.map((node): Statement => ({
-    kind: "store",
+  return storesAfterValues(plan.stores.map((node) => ({
     buffer: builder.write(node),
     index: flat.toExpr(),
     value: values.atFlat(node, flat),
-  }));
+  })));
 }

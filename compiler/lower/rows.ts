@@ -9,7 +9,12 @@ import type { Accumulator, Expr, Statement } from "../loop_ir.ts";
 import { isReduction } from "../schedule/cluster.ts";
 import { type KernelPlan, operationWeight } from "../schedule/stores.ts";
 import { partsOf } from "./expressions.ts";
-import { KernelBuilder, type LoweredKernel, renumberScratch } from "./kernel_builder.ts";
+import {
+  KernelBuilder,
+  type LoweredKernel,
+  renumberScratch,
+  storesAfterValues,
+} from "./kernel_builder.ts";
 import { describeKernel } from "./names.ts";
 import { blockedRange, wholeRange } from "./ranges.ts";
 import { operandOf, scalarType, ValueBuilder } from "./values.ts";
@@ -195,12 +200,11 @@ class RowsLowering {
 
   #storePass(nodes: readonly Node[], phase: number): Statement[] {
     const values = this.#valuesIn(phase);
-    let body: Statement[] = nodes.map((node) => ({
-      kind: "store",
+    let body = storesAfterValues(nodes.map((node) => ({
       buffer: this.#builder.write(node),
       index: this.#spaceIndex().toExpr(),
       value: this.#fullValue(values, node),
-    }));
+    })));
     for (let at = this.#layout.columns.length - 1; at >= 0; at--) {
       const extent = this.#layout.columns[at] ?? 1;
       const innermost = at === this.#layout.columns.length - 1;

@@ -1,0 +1,359 @@
+/** From ordered kernels to a program: buffers get lifetimes and places, equal kernels are shared. */
+import type { Node } from "../graph/node.ts";
+import { bytesPerElement } from "../graph/dtype.ts";
+import { staticShape, staticSize } from "../graph/shape.ts";
+import { visitExpressions } from "./lower/expressions.ts";
+import type { LoweredKernel } from "./lower/kernel_builder.ts";
+import type { Expr, Kernel, LoopKernel, Statement } from "./loop_ir.ts";
+import { type BufferLifetime, planArena } from "./memory.ts";
+import type { GraphModule } from "./module.ts";
+import { printKernel } from "./print_loop_ir.ts";
+import type {
+  Program,
+  ProgramBuffer,
+  ProgramConstant,
+  ProgramPort,
+  ProgramStep,
+} from "./program.ts";
+
+/** A step under construction. */
+interface DraftStep {
+  readonly kernel: Kernel;
+  readonly bindings: readonly Slot[];
+  readonly nodes: readonly Node[];
+}
+
+/** Memory for one or more buffers that follow each other in place. */
+interface Slot {
+  readonly name: string;
+  readonly dtype: Node["dtype"];
+  readonly elements: number;
+  first: number;
+  last: number;
+  /** Where the slot's memory really is, when it is another's. */
+  sharedWith: Slot | undefined;
+}
+
+const ALWAYS = Number.MAX_SAFE_INTEGER;
+
+/**
+ * The program that runs the kernels in order.
+ *
+ * @param overwrites For each donated output node, the input node whose memory it takes.
+ */
+export function assembleProgram(
+  module: GraphModule,
+  kernels: readonly LoweredKernel[],
+  overwrites: ReadonlyMap<Node, Node>,
+  alignment: number,
+): Program {
+  return new Assembler(module, kernels, overwrites, alignment).assemble();
+}
+
+class Assembler {
+  readonly #module: GraphModule;
+  readonly #kernels: readonly LoweredKernel[];
+  readonly #overwrites: ReadonlyMap<Node, Node>;
+  readonly #alignment: number;
+  readonly #slots = new Map<Node, Slot>();
+  readonly #constants = new Map<Node, Slot>();
+  /** Donated outputs that could not be written in place, with where they belong. */
+  readonly #copyBack: { from: Slot; to: Slot; node: Node }[] = [];
+
+  constructor(
+    module: GraphModule,
+    kernels: readonly LoweredKernel[],
+    overwrites: ReadonlyMap<Node, Node>,
+    alignment: number,
+  ) {
+    this.#module = module;
+    this.#kernels = kernels;
+    this.#overwrites = overwrites;
+    this.#alignment = alignment;
+  }
+
+  assemble(): Program {
+    for (const node of this.#module.inputs.values()) {
+      this.#slots.set(node, slotFor(node, -1, ALWAYS));
+    }
+    this.#kernels.forEach((kernel, step) => this.#live(kernel, step));
+    for (const node of this.#module.outputs.values()) {
+      const slot = this.#slots.get(node) ?? this.#emptySlot(node);
+      slot.last = ALWAYS;
+    }
+    this.#shareInPlace();
+    const steps = [...this.#drafts(), ...this.#copySteps()];
+    return this.#place(steps);
+  }
+
+  #emptySlot(node: Node): Slot {
+    const slot = slotFor(node, 0, 0);
+    this.#slots.set(node, slot);
+    return slot;
+  }
+
+  #live(kernel: LoweredKernel, step: number): void {
+    for (const node of kernel.bindings) {
+      let slot = this.#slots.get(node);
+      if (slot === undefined) {
+        const isConstant = node.op.name === "constant" && !kernel.writes.includes(node);
+        slot = isConstant ? slotFor(node, -1, ALWAYS) : slotFor(node, step, step);
+        this.#slots.set(node, slot);
+        if (isConstant) this.#constants.set(node, slot);
+      }
+      if (slot.last !== ALWAYS) slot.last = Math.max(slot.last, step);
+    }
+  }
+
+  #shareInPlace(): void {
+    const donated = new Set<Node>();
+    for (const [output, input] of this.#overwrites) {
+      donated.add(output);
+      this.#donate(output, input);
+    }
+    this.#kernels.forEach((kernel, step) => {
+      for (const written of kernel.writes) {
+        if (!donated.has(written)) this.#reuseDying(kernel, written, step);
+      }
+    });
+  }
+
+  #donate(output: Node, input: Node): void {
+    const from = this.#slots.get(output);
+    const to = this.#slots.get(input);
+    if (from === undefined || to === undefined || from === to) return;
+    const step = this.#kernels.findIndex((kernel) => kernel.writes.includes(output));
+    const kernel = this.#kernels[step];
+    const readLater = this.#kernels.some((other, at) =>
+      at > step && other.bindings.includes(input)
+    );
+    const inPlace = kernel !== undefined && !readLater &&
+      (!kernel.bindings.includes(input) || readsOnlyWhereItWrites(kernel, input, output));
+    if (inPlace && from.sharedWith === undefined) from.sharedWith = to;
+    else this.#copyBack.push({ from, to, node: output });
+  }
+
+  /** Gives a result the memory of an operand that nothing needs any more. */
+  #reuseDying(kernel: LoweredKernel, written: Node, step: number): void {
+    const slot = this.#slots.get(written);
+    if (slot === undefined || slot.sharedWith !== undefined) return;
+    for (const read of kernel.bindings) {
+      if (kernel.writes.includes(read)) continue;
+      const candidate = this.#slots.get(read);
+      if (candidate === undefined) continue;
+      const home = resolve(candidate);
+      if (home === slot || home.last !== step || home.elements !== slot.elements) continue;
+      if (bytesPerElement(home.dtype) !== bytesPerElement(slot.dtype)) continue;
+      if (!readsOnlyWhereItWrites(kernel, read, written)) continue;
+      slot.sharedWith = home;
+      home.last = slot.last;
+      return;
+    }
+  }
+
+  #drafts(): DraftStep[] {
+    return this.#kernels.map((lowered) => ({
+      kernel: lowered.kernel,
+      bindings: lowered.bindings.map((node) => {
+        const slot = this.#slots.get(node);
+        if (slot === undefined) throw new TypeError(`${node} has no buffer`);
+        return slot;
+      }),
+      nodes: lowered.nodes,
+    }));
+  }
+
+  /** Results that belong in a donated input's place, but had to wait until it was read. */
+  #copySteps(): DraftStep[] {
+    return this.#copyBack.map(({ from, to, node }) => {
+      from.last = ALWAYS;
+      return {
+        kernel: copyKernel(from),
+        bindings: [from, to],
+        nodes: [node],
+      };
+    });
+  }
+
+  #place(steps: readonly DraftStep[]): Program {
+    const homes = [...new Set([...this.#slots.values()].map(resolve))];
+    const lastStep = steps.length;
+    const plan = planArena(homes.map((slot) => lifetime(slot, lastStep)), this.#alignment);
+    const offsets = new Map(homes.map((slot, at) => [slot, plan.offsets[at] ?? 0]));
+    const numbers = new Map<Slot, number>();
+    const buffers: ProgramBuffer[] = [];
+    const numberOf = (slot: Slot): number => {
+      const home = resolve(slot);
+      const known = numbers.get(slot);
+      if (known !== undefined) return known;
+      const number = buffers.length;
+      numbers.set(slot, number);
+      buffers.push({
+        name: slot.name,
+        dtype: slot.dtype,
+        elements: slot.elements,
+        offset: offsets.get(home) ?? 0,
+        bytes: slot.elements * bytesPerElement(slot.dtype),
+      });
+      return number;
+    };
+    const kernels: Kernel[] = [];
+    const kernelNumbers = new Map<string, number>();
+    const programSteps = steps.map((step): ProgramStep => {
+      const text = printKernel(step.kernel);
+      let kernel = kernelNumbers.get(text);
+      if (kernel === undefined) {
+        kernel = kernels.length;
+        kernelNumbers.set(text, kernel);
+        kernels.push(step.kernel);
+      }
+      return { kernel, buffers: step.bindings.map(numberOf), nodes: step.nodes };
+    });
+    const port = ([path, node]: [string, Node]): ProgramPort => {
+      const target = this.#overwrites.get(node) ?? node;
+      const slot = this.#slots.get(target);
+      if (slot === undefined) throw new TypeError(`${node} has no buffer`);
+      return { path, dtype: node.dtype, shape: staticShape(node.shape), buffer: numberOf(slot) };
+    };
+    return {
+      kernels,
+      steps: programSteps,
+      inputs: [...this.#module.inputs].map(port),
+      outputs: [...this.#module.outputs].map(port),
+      constants: [...this.#constants].map(([node, slot]): ProgramConstant => ({
+        buffer: numberOf(slot),
+        data: constantData(node),
+      })),
+      buffers,
+      arenaBytes: Math.max(plan.arenaBytes, this.#alignment),
+      lowerBoundBytes: plan.lowerBoundBytes,
+    };
+  }
+}
+
+function slotFor(node: Node, first: number, last: number): Slot {
+  return {
+    name: node.label ?? node.op.name,
+    dtype: node.dtype,
+    elements: staticSize(staticShape(node.shape)),
+    first,
+    last,
+    sharedWith: undefined,
+  };
+}
+
+function resolve(slot: Slot): Slot {
+  let home = slot;
+  while (home.sharedWith !== undefined) home = home.sharedWith;
+  return home;
+}
+
+function lifetime(slot: Slot, lastStep: number): BufferLifetime {
+  return {
+    bytes: slot.elements * bytesPerElement(slot.dtype),
+    firstStep: slot.first,
+    lastStep: Math.min(slot.last, lastStep),
+  };
+}
+
+function constantData(node: Node): ProgramConstant["data"] {
+  const data = node.attrs["data"];
+  if (
+    data instanceof Float32Array || data instanceof Int32Array || data instanceof Uint32Array ||
+    data instanceof Uint8Array
+  ) return data;
+  throw new TypeError(`${node} holds no numbers`);
+}
+
+const COPY_BLOCK = 4096;
+
+function copyKernel(slot: Slot): LoopKernel {
+  const number = (value: number): Expr => ({ kind: "const", type: "i32", value });
+  const name = (text: string): Expr => ({ kind: "var", type: "i32", name: text });
+  const start: Expr = {
+    kind: "binary",
+    op: "mul",
+    type: "i32",
+    a: name("u"),
+    b: number(COPY_BLOCK),
+  };
+  const end: Expr = { kind: "binary", op: "add", type: "i32", a: start, b: number(COPY_BLOCK) };
+  const type = slot.dtype === "f16" || slot.dtype === "bf16" ? "f32" : slot.dtype;
+  return {
+    kind: "loops",
+    name: `copy_${slot.dtype}_${slot.elements}`,
+    buffers: [
+      { name: "in0", dtype: slot.dtype, elements: slot.elements, access: "read" },
+      { name: "out1", dtype: slot.dtype, elements: slot.elements, access: "write" },
+    ],
+    parallel: { variable: "u", extent: Math.ceil(slot.elements / COPY_BLOCK) },
+    body: [{
+      kind: "loop",
+      range: {
+        variable: "c",
+        start,
+        end: { kind: "binary", op: "min", type: "i32", a: end, b: number(slot.elements) },
+      },
+      vectorize: true,
+      body: [{
+        kind: "store",
+        buffer: 1,
+        index: name("c"),
+        value: { kind: "load", type, buffer: 0, index: name("c") },
+      }],
+    }],
+  };
+}
+
+/**
+ * Whether the kernel reads the one node only at the place at which it then writes the other, and
+ * never after writing, so that the two may share memory.
+ */
+function readsOnlyWhereItWrites(kernel: LoweredKernel, read: Node, written: Node): boolean {
+  const from = kernel.bindings.indexOf(read);
+  const to = kernel.bindings.indexOf(written);
+  if (kernel.kernel.kind === "matmul") {
+    const { a, b, epilogue } = kernel.kernel;
+    return a.buffer !== from && b.buffer !== from && sameIndices(epilogue, from, to);
+  }
+  return kernel.kernel.kind === "loops" && sameIndices(kernel.kernel.body, from, to);
+}
+
+function sameIndices(body: readonly Statement[], from: number, to: number): boolean {
+  const indices = new Set<string>();
+  let stores = 0;
+  let readsAfterStore = false;
+  const visit = (statements: readonly Statement[]): void => {
+    for (const statement of statements) {
+      const roots = rootsOf(statement);
+      visitExpressions(roots, (expr) => {
+        if (expr.kind !== "load" || expr.buffer !== from) return;
+        indices.add(JSON.stringify(expr.index));
+        readsAfterStore ||= stores > 0;
+      });
+      if (
+        (statement.kind === "store" || statement.kind === "accumulate") && statement.buffer === to
+      ) {
+        stores += statement.kind === "store" ? 1 : 2;
+        indices.add(JSON.stringify(statement.index));
+      }
+      if (statement.kind === "loop" || statement.kind === "reduce") visit(statement.body);
+    }
+  };
+  visit(body);
+  return indices.size === 1 && stores === 1 && !readsAfterStore;
+}
+
+function rootsOf(statement: Statement): Expr[] {
+  switch (statement.kind) {
+    case "let":
+      return [statement.value];
+    case "store":
+    case "accumulate":
+      return [statement.index, statement.value];
+    case "loop":
+      return [statement.range.start, statement.range.end];
+    case "reduce":
+      return statement.accumulators.map((accumulator) => accumulator.value);
+  }
+}

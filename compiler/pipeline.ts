@@ -1,0 +1,146 @@
+/** The compiler, as the list of its passes. */
+import type { Node } from "../graph/node.ts";
+
+import type { DimBindings } from "../graph/shape.ts";
+import { assembleProgram } from "./assemble.ts";
+import type { GraphModule } from "./module.ts";
+import { bindDims } from "./passes/bind.ts";
+import { decomposeComposites } from "./passes/decompose.ts";
+import { simplify } from "./passes/simplify.ts";
+import { splitReductions } from "./passes/split_reductions.ts";
+import { printKernel } from "./print_loop_ir.ts";
+import type { Program } from "./program.ts";
+import { copyOf } from "./schedule/copy.ts";
+import { isComputed } from "./schedule/cluster.ts";
+import { scheduleModule } from "./schedule/schedule.ts";
+import { verifyBound, verifyGraph, verifyPrimitive, verifyProgram } from "./verify.ts";
+
+/** A step from graph to graph. */
+export interface Pass {
+  readonly name: string;
+  readonly run: (module: GraphModule) => GraphModule;
+  /** What must hold afterwards. */
+  readonly verify: (module: GraphModule) => void;
+}
+
+/** What the compiler needs to know of the device. */
+export interface Target {
+  /** Bytes that every buffer's place is a multiple of. */
+  readonly alignment: number;
+}
+
+/** How to compile. */
+export interface LowerOptions {
+  /** Sizes of the symbolic dims. */
+  readonly bind?: DimBindings | undefined;
+  /**
+   * Inputs whose memory an output takes over: paths, or prefixes of paths, of inputs, and the
+   * outputs' paths or prefixes they become. `{ state: "state" }` donates all of `state/...`.
+   */
+  readonly donate?: Readonly<Record<string, string>> | undefined;
+  readonly target: Target;
+  /** Gets the graph as text before the first pass and after each, and the kernels at the end. */
+  readonly dump?: ((stage: string, text: string) => void) | undefined;
+}
+
+/** The passes from the traced graph to primitive ops, in order. */
+export function graphPasses(bindings: DimBindings): readonly Pass[] {
+  return [
+    { name: "bind_dims", run: (module) => bindDims(module, bindings), verify: verifyBound },
+    { name: "decompose", run: decomposeComposites, verify: verifyPrimitive },
+    { name: "simplify", run: simplify, verify: verifyPrimitive },
+    { name: "split_reductions", run: splitReductions, verify: verifyPrimitive },
+    { name: "simplify_again", run: simplify, verify: verifyPrimitive },
+  ];
+}
+
+/**
+ * The whole way from a traced graph to a program.
+ *
+ * @throws {RangeError} When a dim is unbound, or a donated path does not exist.
+ */
+export function lowerGraph(traced: GraphModule, options: LowerOptions): Program {
+  const { dump } = options;
+  let module: GraphModule = { inputs: traced.inputs, outputs: traced.outputs };
+  verifyGraph(module);
+  dump?.("traced", printModule(module));
+  for (const pass of graphPasses(options.bind ?? {})) {
+    module = pass.run(module);
+    pass.verify(module);
+    dump?.(pass.name, printModule(module));
+  }
+  const donated = ownDonatedOutputs(module, donatedPaths(module, options.donate ?? {}));
+  module = donated.module;
+  const { overwrites } = donated;
+  const { kernels } = scheduleModule(module, overwrites);
+  const program = assembleProgram(module, kernels, overwrites, options.target.alignment);
+  verifyProgram(program, options.target.alignment);
+  dump?.("kernels", program.kernels.map(printKernel).join("\n\n"));
+  return program;
+}
+
+function printModule(module: GraphModule): string {
+  return [...module.outputs.values()].join("\n");
+}
+
+/**
+ * Pairs of donated paths, input to output.
+ *
+ * @throws {RangeError} When a path is not there, or the two differ in type.
+ */
+export function donatedPaths(
+  module: GraphModule,
+  donate: Readonly<Record<string, string>>,
+): Map<string, string> {
+  const pairs = new Map<string, string>();
+  for (const [from, to] of Object.entries(donate)) {
+    const before = pairs.size;
+    for (const path of module.inputs.keys()) {
+      if (path === from || path.startsWith(`${from}/`)) {
+        pairs.set(path, to + path.slice(from.length));
+      }
+    }
+    if (pairs.size === before) {
+      throw new RangeError(`Cannot donate "${from}": the graph has no such input`);
+    }
+  }
+  for (const [from, to] of pairs) checkDonation(module, from, to);
+  return pairs;
+}
+
+function checkDonation(module: GraphModule, from: string, to: string): void {
+  const input = module.inputs.get(from);
+  const output = module.outputs.get(to);
+  if (input === undefined || output === undefined) {
+    throw new RangeError(`Cannot donate input "${from}": the graph has no output "${to}"`);
+  }
+  const typeOf = (node: Node) => `${node.dtype}[${node.shape.join(", ")}]`;
+  if (typeOf(input) !== typeOf(output)) {
+    throw new RangeError(
+      `Cannot donate input "${from}" to output "${to}": ${typeOf(input)} is not ${typeOf(output)}`,
+    );
+  }
+}
+
+/**
+ * Gives each donated output a node of its own, computed by a kernel; one that is the donated input
+ * itself, unchanged, needs none. Returns which node takes which input's memory.
+ */
+function ownDonatedOutputs(
+  module: GraphModule,
+  pairs: ReadonlyMap<string, string>,
+): { module: GraphModule; overwrites: Map<Node, Node> } {
+  const outputs = new Map(module.outputs);
+  const overwrites = new Map<Node, Node>();
+  for (const [from, to] of pairs) {
+    const input = module.inputs.get(from);
+    let output = module.outputs.get(to);
+    if (input === undefined || output === undefined || input === output) continue;
+    // A copy of a copy is another node, where two inputs are to become one output.
+    if (!isComputed(output)) output = copyOf(output);
+    while (overwrites.has(output)) output = copyOf(output);
+    outputs.set(to, output);
+    overwrites.set(output, input);
+  }
+  return { module: { inputs: module.inputs, outputs }, overwrites };
+}

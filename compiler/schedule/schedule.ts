@@ -1,0 +1,97 @@
+/** From a graph of primitive ops to an ordered list of kernels. */
+import type { Node } from "../../graph/node.ts";
+import { staticShape, staticSize } from "../../graph/shape.ts";
+import { lowerAttention, lowerAttentionGrad } from "../lower/attention.ts";
+import { lowerColumns } from "../lower/columns.ts";
+import type { LoweredKernel } from "../lower/kernel_builder.ts";
+import { lowerMatmul, requiredView, templateView } from "../lower/matmul.ts";
+import { lowerRows } from "../lower/rows.ts";
+import { lowerScatter } from "../lower/scatter.ts";
+import { type GraphModule, moduleNodes } from "../module.ts";
+import { clusterGraph, isComputed } from "./cluster.ts";
+import { orderKernels } from "./order.ts";
+import { isBufferedSource, type KernelPlan, planStores, type StorePlan } from "./stores.ts";
+
+/** Kernels in the order in which they run. */
+export interface Schedule {
+  readonly kernels: readonly LoweredKernel[];
+}
+
+/** Ops that are templates: they read their operands from memory, through strides. */
+const TEMPLATE_OPS = new Set([
+  "contract",
+  "attention",
+  "attentionLogSumExp",
+  "attentionGradQuery",
+  "attentionGradKey",
+  "attentionGradValue",
+]);
+
+/**
+ * Cuts the module into kernels.
+ *
+ * @param overwrites For each donated output node, the input node whose memory it takes.
+ */
+export function scheduleModule(
+  module: GraphModule,
+  overwrites: ReadonlyMap<Node, Node>,
+): Schedule {
+  const nodes = moduleNodes(module);
+  const outputs = [...module.outputs.values()].filter((node) => !isEmpty(node));
+  const copies = copiedNodes(nodes, outputs, module);
+  const clustering = clusterGraph([...module.inputs.values(), ...outputs], copies);
+  const operands = nodes.filter((node) => TEMPLATE_OPS.has(node.op.name))
+    .flatMap((node) => node.inputs.map((input) => requiredView(input, copies).base));
+  const plan = planStores(clustering, outputs, operands);
+  const kernels = plan.kernels.map((kernel) => lowerKernel(kernel, plan, copies));
+  const position = new Map(clustering.order.map((node, at) => [node, at]));
+  return { kernels: orderKernels(kernels, position, overwrites) };
+}
+
+function isEmpty(node: Node): boolean {
+  return staticSize(staticShape(node.shape)) === 0;
+}
+
+/** Views and sources that need a buffer of their own. */
+function copiedNodes(
+  nodes: readonly Node[],
+  outputs: readonly Node[],
+  module: GraphModule,
+): ReadonlySet<Node> {
+  const copies = new Set<Node>();
+  const inputs = new Set(module.inputs.values());
+  for (const node of outputs) {
+    if (!isComputed(node) && !inputs.has(node)) copies.add(node);
+  }
+  for (const node of nodes) {
+    if (!TEMPLATE_OPS.has(node.op.name)) continue;
+    for (const operand of node.inputs) {
+      const view = templateView(operand, copies);
+      const inMemory = view !== undefined && (isComputed(view.base) || copies.has(view.base) ||
+        isBufferedSource(view.base));
+      if (!inMemory || operand.dtype !== "f32") copies.add(operand);
+    }
+  }
+  return copies;
+}
+
+function lowerKernel(
+  plan: KernelPlan,
+  stores: StorePlan,
+  copies: ReadonlySet<Node>,
+): LoweredKernel {
+  switch (plan.cluster.kind) {
+    case "rows":
+      return lowerRows(plan, stores.isHeld);
+    case "columns":
+      return lowerColumns(plan, stores.isHeld);
+    case "matmul":
+      return lowerMatmul(plan, stores.isHeld, copies);
+    case "attention":
+      return lowerAttention(plan, copies);
+    case "attentionGrad":
+      return lowerAttentionGrad(plan, copies);
+    case "scatter":
+      return lowerScatter(plan, stores.isHeld);
+  }
+}
