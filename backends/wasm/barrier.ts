@@ -45,8 +45,8 @@ const TIMED_OUT = 2;
 /**
  * Emits `barrier(mayBlock: i32)`: returns when all threads have called it. It spins for a while and
  * then sleeps; a thread that may not block (a browser's main thread) only spins. Traps when a thread
- * has failed: an aborting thread sets `aborted` and then counts the generation up, so that none can
- * fall asleep after it looked.
+ * has failed: an aborting thread sets `aborted` and then counts the generation up, so that one that
+ * read the generation before sees it change, and one that reads it later finds `aborted` set.
  *
  * A sleeper counts itself in `sleepers` before it compares the generation again, and the last to
  * arrive counts the generation up before it looks at `sleepers`: one of the two sees the other.
@@ -122,14 +122,19 @@ export function emitBarrier(module: ModuleBuilder, options: BarrierOptions): num
       })
     );
 
+  const trapIfAborted = (): void => {
+    load(CONTROL.aborted);
+    f.if(() => f.unreachable());
+  };
+
   load(CONTROL.generation);
   f.set(generation);
+  trapIfAborted();
   add(CONTROL.arrived, 1);
   f.i32.const(options.threads - 1);
   f.i32.eq();
   f.if(release, wait);
-  load(CONTROL.aborted);
-  f.if(() => f.unreachable());
+  trapIfAborted();
   return f.index;
 }
 
