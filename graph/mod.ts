@@ -27,3 +27,16 @@ export {
 export { type Dim, dim, type DimBindings, type Shape, SymbolicDim } from "./shape.ts";
 export type { Site } from "./site.ts";
 export * from "./ops/mod.ts";
+export { flattenTree, type MapTree, mapTree, type Tree, unflattenTree } from "./tree.ts";
+export {
+  isSpec,
+  isTensor,
+  spec,
+  type SpecTree,
+  type TensorsOf,
+  TensorSpec,
+  type TensorTree,
+  trace,
+  type TracedGraph,
+} from "./trace.ts";
+export { type PrintableGraph, printGraph, type PrintOptions } from "./print.ts";
