@@ -33,7 +33,6 @@ export function uniformValue(node: Node): number | undefined {
 }
 
 const UNIFORM_VIEWS = new Set(["broadcast", "reshape", "transpose", "slice", "reverse"]);
-const REDUCTIONS = new Set(["sum", "max", "min", "argmax"]);
 
 function filled(value: number, node: Node): Node {
   return full(value, node.shape, node.dtype);
@@ -57,7 +56,7 @@ function uniformSource(node: Node): boolean {
 const emptyReduction: RewriteRule = {
   name: "empty_reduction",
   apply: (node) => {
-    const reduces = REDUCTIONS.has(node.op.name) || node.op.name === "contract" ||
+    const reduces = node.op.kind === "reduce" || node.op.name === "contract" ||
       node.op.name === "scatterAdd";
     if (!reduces) return undefined;
     const empty = node.inputs.some((input) => staticSize(staticShape(input.shape)) === 0);
@@ -221,7 +220,7 @@ const reductions: RewriteRule = {
   apply: (node) => {
     const { name } = node.op;
     const input = node.inputs[0];
-    if (!REDUCTIONS.has(name) || input === undefined) return undefined;
+    if (node.op.kind !== "reduce" || input === undefined) return undefined;
     const axes = name === "argmax" ? [numberAttr(node, "axis")] : numbersAttr(node, "axes");
     if (axes.every((axis) => input.shape[axis] === 1)) {
       return name === "argmax" ? filled(0, node) : reshape(input, node.shape);

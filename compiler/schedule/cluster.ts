@@ -52,7 +52,6 @@ export interface Clustering {
   readonly order: readonly Node[];
 }
 
-const REDUCTIONS = new Set(["sum", "max", "min", "argmax"]);
 const COMPUTED_MOVEMENT = new Set(["concat", "pad", "gather"]);
 const ATTENTION_GRADS = new Set([
   "attentionGradQuery",
@@ -63,7 +62,7 @@ const ATTENTION_FORWARD = new Set(["attention", "attentionLogSumExp"]);
 
 /** Whether the node is a reduction over some of its input's axes. */
 export function isReduction(node: Node): boolean {
-  return REDUCTIONS.has(node.op.name);
+  return node.op.kind === "reduce";
 }
 
 /** Whether a kernel computes the node (it is neither a view nor a source). */
