@@ -18,6 +18,7 @@ import {
 import { sameShape, staticShape, staticSize } from "../../graph/shape.ts";
 import { numberAttr, numbersAttr, operandOf, uniformConstant } from "../lower/values.ts";
 import { type GraphModule, rewriteModule } from "../module.ts";
+import { isReduction } from "../schedule/cluster.ts";
 
 /** A rewrite of one node: what takes its place, or undefined where it does not apply. */
 export interface RewriteRule {
@@ -197,6 +198,7 @@ function simplerTranspose(node: Node, input: Node): Node | undefined {
 }
 
 function simplerBroadcast(node: Node, input: Node): Node | undefined {
+  if (uniformSource(node)) return undefined;
   const axes = numbersAttr(node, "axes");
   if (sameShape(node.shape, input.shape)) return input;
   const size = staticSize(staticShape(node.shape));

@@ -8,6 +8,7 @@ import { max, min, reshape, sum } from "../../graph/ops/mod.ts";
 import { staticShape, staticSize } from "../../graph/shape.ts";
 import { numbersAttr, operandOf } from "../lower/values.ts";
 import { type GraphModule, rewriteModule } from "../module.ts";
+import { isReduction } from "../schedule/cluster.ts";
 
 /** Reductions with at least this many results are parallel as they are. */
 const ENOUGH_RESULTS = 16;
@@ -25,7 +26,7 @@ export function splitReductions(module: GraphModule): GraphModule {
 
 function splitReduction(node: Node): Node {
   const { name } = node.op;
-  if (name !== "sum" && name !== "max" && name !== "min") return node;
+  if (!isReduction(node) || (name !== "sum" && name !== "max" && name !== "min")) return node;
   const input = operandOf(node, 0);
   const shape = staticShape(input.shape);
   const results = staticSize(staticShape(node.shape));
