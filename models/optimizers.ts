@@ -13,7 +13,10 @@ import {
   constant,
   cos,
   div,
+  flattenTree,
   greaterEqual,
+  isTensor,
+  mapTree,
   maximum,
   minimum,
   mul,
@@ -26,7 +29,6 @@ import {
   type Tensor,
 } from "../graph/mod.ts";
 import { ConfigError, parseConfig } from "./config.ts";
-import { leavesOf, mapLeaves } from "./parameters.ts";
 import {
   learningRateIn,
   type Schedule,
@@ -195,11 +197,11 @@ function optimizer(
     update: (input) => {
       const step = cast(input.step, "f32");
       const learningRate = learningRateIn(schedule, step, graphArithmetic);
-      const gradientNorm = globalNorm([...leavesOf<Tensor>(input.gradients).values()]);
+      const gradientNorm = globalNorm([...flattenTree(input.gradients, isTensor).values()]);
       const clipped = clip(input.gradients, gradientNorm, options.clipNorm);
       const shared = rule.shared(learningRate, step);
-      const slots = rule.slots.map((slot) => leavesOf<Tensor>(input.state[slot]));
-      const gradients = leavesOf<Tensor>(clipped);
+      const slots = rule.slots.map((slot) => flattenTree(input.state[slot], isTensor));
+      const gradients = flattenTree(clipped, isTensor);
       const next = rule.slots.map(() => new Map<string, Tensor>());
       const parameters = mapTensors(input.parameters, (parameter, path) => {
         const before = slots.map((slot) => present(slot.get(path), path));
@@ -221,7 +223,7 @@ function optimizer(
 
 function mapTensors<P>(tree: P, map: (tensor: Tensor, path: string) => Tensor): P {
   // Replacing tensors by tensors keeps the structure's type.
-  return mapLeaves<Tensor, Tensor, P>(tree, map) as P;
+  return mapTree(tree, isTensor, map) as P;
 }
 
 function present(tensor: Tensor | undefined, path = "this update"): Tensor {

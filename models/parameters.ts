@@ -1,7 +1,5 @@
-/**
- * Nested structures of parameters, optimizer state and the like: plain objects and arrays with leaves at
- * the ends. A leaf's path joins the names on the way with slashes: `encoder/3/mlp/in/kernel`.
- */
+/** Parameters before they have values: their shapes, and how their first values are drawn. */
+import { type MapTree, mapTree, spec, type TensorSpec } from "../graph/mod.ts";
 import type { Initializer } from "./initializers.ts";
 import { hostFoldIn, hostKey, hostWords } from "./random_words.ts";
 
@@ -27,77 +25,23 @@ export function declare(shape: readonly number[], initializer: Initializer): Par
   return new ParameterDeclaration([...shape], initializer);
 }
 
-/** The structure `P` with each leaf of type `From` replaced by a `To`. */
-export type MapLeaves<P, From, To> = P extends From ? To
-  : { readonly [Name in keyof P]: MapLeaves<P[Name], From, To> };
-
-function isBranch(value: unknown): value is Readonly<Record<string, unknown>> | readonly unknown[] {
-  if (typeof value !== "object" || value === null) return false;
-  return Array.isArray(value) || Object.getPrototypeOf(value) === Object.prototype;
+/** Whether the value is a declaration: a leaf of a structure of them. */
+export function isDeclaration(value: unknown): value is ParameterDeclaration {
+  return value instanceof ParameterDeclaration;
 }
 
-/**
- * The leaves by path, in the order in which they stand. Fields that are undefined are left out.
- *
- * `Leaf` is what the caller knows the leaves to be.
- */
-export function leavesOf<Leaf>(tree: unknown): Map<string, Leaf> {
-  const leaves = new Map<string, Leaf>();
-  walk(tree, "", (path, leaf) => leaves.set(path, leaf as Leaf));
-  return leaves;
-}
+/** Values of the parameters that the structure declares. */
+export type ParameterValues<Declarations> = MapTree<
+  Declarations,
+  ParameterDeclaration,
+  Float32Array<ArrayBuffer>
+>;
 
-function walk(tree: unknown, path: string, visit: (path: string, leaf: unknown) => void): void {
-  if (tree === undefined) return;
-  if (!isBranch(tree)) return visit(path, tree);
-  for (const [name, child] of Object.entries(tree)) {
-    walk(child, path === "" ? name : `${path}/${name}`, visit);
-  }
-}
-
-/** A structure like `tree` whose leaves are what `map` makes of its own. */
-export function mapLeaves<From, To, P>(
-  tree: P,
-  map: (leaf: From, path: string) => To,
-): MapLeaves<P, From, To> {
-  // The type says what the walk does: a leaf becomes a `To`, a branch keeps its names.
-  return mapBelow(tree, "", (leaf, path) => map(leaf as From, path)) as MapLeaves<P, From, To>;
-}
-
-function mapBelow(
-  tree: unknown,
-  path: string,
-  map: (leaf: unknown, path: string) => unknown,
-): unknown {
-  if (!isBranch(tree)) return map(tree, path);
-  const below = (child: unknown, name: string | number) =>
-    mapBelow(child, path === "" ? String(name) : `${path}/${name}`, map);
-  if (Array.isArray(tree)) return tree.map(below);
-  const present = Object.entries(tree).filter(([, child]) => child !== undefined);
-  return Object.fromEntries(present.map(([name, child]) => [name, below(child, name)]));
-}
-
-/**
- * A structure like `tree` with the leaves found by path.
- *
- * @throws {TypeError} When a path of the structure has no leaf in `leaves`, or a leaf no place in it.
- */
-export function withLeaves<From, To, P>(
-  tree: P,
-  leaves: ReadonlyMap<string, To>,
-): MapLeaves<P, From, To> {
-  const used = new Set<string>();
-  const filled = mapLeaves<From, To, P>(tree, (_, path) => {
-    const leaf = leaves.get(path);
-    if (leaf === undefined) throw new TypeError(`There is no value for "${path}"`);
-    used.add(path);
-    return leaf;
-  });
-  const extra = [...leaves.keys()].filter((path) => !used.has(path));
-  if (extra.length > 0) {
-    throw new TypeError(`There is no place for ${extra.map((path) => `"${path}"`).join(", ")}`);
-  }
-  return filled;
+/** Element type and shape of each declared parameter, to trace with. */
+export function specsOf<Declarations>(
+  declarations: Declarations,
+): MapTree<Declarations, ParameterDeclaration, TensorSpec> {
+  return mapTree(declarations, isDeclaration, ({ shape }): TensorSpec => spec("f32", shape));
 }
 
 /**
@@ -106,13 +50,14 @@ export function withLeaves<From, To, P>(
  *
  * @throws {RangeError} When the seed is not a whole number from 0 to 2^32 - 1.
  */
-export function initialize<D>(
-  declarations: D,
+export function initialize<Declarations>(
+  declarations: Declarations,
   seed: number,
-): MapLeaves<D, ParameterDeclaration, Float32Array<ArrayBuffer>> {
+): ParameterValues<Declarations> {
   const key = hostFoldIn(hostKey(seed), "parameters");
-  return mapLeaves<ParameterDeclaration, Float32Array<ArrayBuffer>, D>(
+  return mapTree(
     declarations,
+    isDeclaration,
     ({ initializer, size }, path) =>
       initializer(size, (count) => hostWords(hostFoldIn(key, path), count)),
   );

@@ -6,7 +6,7 @@ import {
   xavierUniform,
 } from "../../models/initializers.ts";
 import { normalQuantile } from "../../models/normal_quantile.ts";
-import { declare, initialize, leavesOf } from "../../models/parameters.ts";
+import { declare, initialize } from "../../models/parameters.ts";
 import { hostFoldIn, hostKey, hostPermutation, hostWords } from "../../models/random_words.ts";
 import {
   assert,
@@ -90,12 +90,4 @@ Deno.test("a permutation holds each number once, and depends on its key", () => 
   assertEquals([...order].sort((a, b) => a - b), Array.from({ length: 1000 }, (_, index) => index));
   assertNotEquals(order, hostPermutation(hostKey(2), 1000));
   assertEquals(hostPermutation(hostKey(1), 0).length, 0);
-});
-
-Deno.test("leaves are found by path, fields that are undefined are left out", () => {
-  const tree = { encoder: [{ norm: { scale: 1 } }, { norm: { scale: 2 } }], cls: undefined };
-  assertEquals([...leavesOf<number>(tree)], [
-    ["encoder/0/norm/scale", 1],
-    ["encoder/1/norm/scale", 2],
-  ]);
 });

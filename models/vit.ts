@@ -1,0 +1,207 @@
+/** The Vision Transformer of Dosovitskiy et al. 2021, "An Image is Worth 16x16 Words". */
+import {
+  add,
+  broadcastTo,
+  concat,
+  contract,
+  type Dim,
+  dim,
+  dropout,
+  foldIn,
+  patchify,
+  reshape,
+  ShapeError,
+  slice,
+  spec,
+  type Tensor,
+  type TensorSpec,
+  withScope,
+} from "../graph/mod.ts";
+import {
+  type BlockParameters,
+  declareBlock,
+  declareDense,
+  declareNorm,
+  type DenseParameters,
+  encoderBlock,
+  type Forward,
+  normalize,
+  type NormParameters,
+} from "./blocks.ts";
+import { patchGrid, tokenCount, type VitConfig, vitConfig, type VitOptions } from "./config.ts";
+import { classify, declareHead, type HeadParameters, pool } from "./heads.ts";
+import { constant, lecunNormal, normal } from "./initializers.ts";
+import { declare, type ParameterDeclaration, specsOf } from "./parameters.ts";
+
+/** All parameters of a ViT. The patch kernel is [P, P, C, D], as a convolution's. */
+export type VitParameters<T> = HeadParameters<T> & {
+  readonly patch: DenseParameters<T>;
+  /** [D]; only where the head reads the class token. */
+  readonly cls?: T;
+  /** [N, D], the class token's row first. */
+  readonly position: T;
+  readonly encoder: readonly BlockParameters<T>[];
+  readonly norm: NormParameters<T>;
+};
+
+/** How a forward pass is run. */
+export interface ForwardOptions {
+  /** Whether dropout is on. Default false. */
+  readonly training?: boolean;
+  /** Random key, u32 [2]; needed for dropout while training. */
+  readonly key?: Tensor | undefined;
+}
+
+/** What a forward pass gives. */
+export interface ForwardResult {
+  /** f32 [batch, classes]. */
+  readonly logits: Tensor;
+  /**
+   * Every intermediate by name: `patch`, `embedded`, for each block `encoder/3/norm1`, `…/attention`,
+   * `…/+attention` (after the residual), `…/norm2`, `…/mlp`, `…/+mlp`, within them `attention/query`,
+   * `key`, `value`, `heads`, `mlp/hidden` and `mlp/active`; then `norm`, `pooled`, `pre_logits`, `logits`.
+   */
+  readonly taps: ReadonlyMap<string, Tensor>;
+}
+
+/** A model that maps images to logits: what training and evaluation need to know of it. */
+export interface ImageModel<P, Declarations> {
+  /** What it was made from, as JSON. */
+  readonly config: Readonly<Record<string, unknown>>;
+  /** Height, width and channels of an image. */
+  readonly imageShape: readonly [number, number, number];
+  readonly classes: number;
+  /** Whether its forward pass draws random numbers while training. */
+  readonly random: boolean;
+  /** Shape and initialiser of each parameter. */
+  readonly declarations: Declarations;
+  /** The graph of one forward pass over `images`, f32 [batch, height, width, channels]. */
+  apply(parameters: P, images: Tensor, options?: ForwardOptions): ForwardResult;
+}
+
+/** A ViT of some configuration. */
+export interface Vit
+  extends ImageModel<VitParameters<Tensor>, VitParameters<ParameterDeclaration>> {
+  readonly config: VitConfig;
+  /** Element type and shape of each parameter, to trace with. */
+  readonly parameterSpecs: VitParameters<TensorSpec>;
+}
+
+/**
+ * The ViT of a configuration.
+ *
+ * @throws {ConfigError} Naming each field that is wrong, its value, and what was wanted.
+ */
+export function vit(options: VitOptions): Vit {
+  const config = vitConfig(options);
+  const declarations = declareVit(config);
+  return {
+    config,
+    imageShape: [config.imageSize, config.imageSize, config.channels],
+    classes: config.classes,
+    random: config.dropout > 0,
+    declarations,
+    parameterSpecs: specsOf(declarations),
+    apply: (parameters, images, forward = {}) => apply(config, parameters, images, forward),
+  };
+}
+
+/** Standard deviation of initial positions in the first paper's code. */
+const POSITION_DEVIATION = 0.02;
+
+function declareVit(config: VitConfig): VitParameters<ParameterDeclaration> {
+  const { patchSize, channels, width, depth } = config;
+  const fanIn = patchSize * patchSize * channels;
+  const patch = { kernel: lecunNormal(fanIn), bias: constant(0) };
+  return {
+    patch: declareDense([patchSize, patchSize, channels], [width], patch),
+    ...(config.pool === "cls" ? { cls: declare([width], constant(0)) } : {}),
+    position: declare([tokenCount(config), width], normal(POSITION_DEVIATION)),
+    encoder: Array.from({ length: depth }, () => declareBlock(config)),
+    norm: declareNorm(width),
+    ...declareHead(config),
+  };
+}
+
+function apply(
+  config: VitConfig,
+  parameters: VitParameters<Tensor>,
+  images: Tensor,
+  options: ForwardOptions,
+): ForwardResult {
+  requireImages(config, images);
+  const taps = new Map<string, Tensor>();
+  const forward: Forward = {
+    config,
+    tap: (name, value) => {
+      taps.set(name, value);
+      return value;
+    },
+    dropout: dropoutOf(config, options),
+  };
+  const embedded = withScope("embed", () => embed(parameters, images, forward));
+  const encoded = parameters.encoder.reduce(
+    (x, block, index) =>
+      withScope(
+        "encoder",
+        () => withScope(index, () => encoderBlock(x, block, `encoder/${index}`, forward)),
+      ),
+    forward.tap("embedded", embedded),
+  );
+  const norm = withScope("norm", () => normalize(encoded, parameters.norm, config));
+  const logits = withScope(
+    "head",
+    () =>
+      classify(forward.tap("pooled", pool(forward.tap("norm", norm), config)), parameters, forward),
+  );
+  return { logits, taps };
+}
+
+function requireImages({ imageSize, channels }: VitConfig, images: Tensor): void {
+  const [, height, width, depth] = images.shape;
+  const fits = images.shape.length === 4 && images.dtype === "f32" && height === imageSize &&
+    width === imageSize && depth === channels;
+  if (fits) return;
+  throw new ShapeError("vit", `wanted images f32[batch, ${imageSize}, ${imageSize}, ${channels}]`, [
+    { name: images.label ?? "images", dtype: images.dtype, shape: images.shape },
+  ]);
+}
+
+/** Numbers are dropped with keys counted from the given one, so that no two layers share theirs. */
+function dropoutOf(
+  config: VitConfig,
+  { training = false, key }: ForwardOptions,
+): Forward["dropout"] {
+  if (!training || config.dropout === 0) return (x) => x;
+  if (key === undefined) {
+    throw new TypeError(
+      `Cannot train with dropout ${config.dropout} without a random key: pass { key } to apply`,
+    );
+  }
+  let layer = 0;
+  return (x) => dropout(foldIn(key, layer++), x, config.dropout);
+}
+
+/** Images to tokens: each patch through one matrix, the class token in front, positions added. */
+function embed(
+  parameters: VitParameters<Tensor>,
+  images: Tensor,
+  { config, tap, dropout }: Forward,
+): Tensor {
+  const { patchSize, channels, width } = config;
+  const batch: Dim = images.shape[0] ?? 0;
+  const used = patchGrid(config) * patchSize;
+  const whole = slice(images, [0, 0, 0, 0], [batch, used, used, channels]);
+  const kernel = reshape(parameters.patch.kernel, [patchSize * patchSize * channels, width]);
+  const projected = contract("b n p, p d -> b n d", patchify(whole, patchSize), kernel);
+  const patches = tap("patch", add(projected, parameters.patch.bias));
+  const tokens = parameters.cls === undefined
+    ? patches
+    : concat([broadcastTo(parameters.cls, [batch, 1, width]), patches], 1);
+  return dropout(add(tokens, parameters.position));
+}
+
+/** Shape of a batch of any number of the model's images, to trace with. */
+export function imageSpec(model: { readonly imageShape: readonly number[] }): TensorSpec {
+  return spec("f32", [dim("batch"), ...model.imageShape]);
+}
