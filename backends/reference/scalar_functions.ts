@@ -1,6 +1,6 @@
 /** What each scalar operation of loop IR means, on JavaScript numbers. */
 import type { BinaryOp, ScalarType, UnaryOp } from "../../compiler/loop_ir.ts";
-import { erf } from "./error_function.ts";
+import { erf, roundHalfEven } from "../../graph/ops/special.ts";
 import { floatBits, floatFromBits } from "./storage.ts";
 
 /** Wraps a whole number to the type's 32 bits; f32 stays as it is. */
@@ -15,11 +15,6 @@ export function wrap(type: ScalarType, value: number): number {
     case "bool":
       return value === 0 ? 0 : 1;
   }
-}
-
-function roundHalfEven(x: number): number {
-  const rounded = Math.round(x);
-  return Math.abs(x % 1) === 0.5 && rounded % 2 !== 0 ? rounded - 1 : rounded;
 }
 
 const UNARY: Readonly<Record<UnaryOp, (x: number) => number>> = {
@@ -65,9 +60,8 @@ const WHOLE: Readonly<Partial<Record<BinaryOp, (a: number, b: number) => number>
   add: (a, b) => a + b,
   sub: (a, b) => a - b,
   mul: Math.imul,
-  div: (a, b) => b === 0 ? a : Math.trunc(a / b),
+  div: (a, b) => b === 0 ? 0 : Math.trunc(a / b),
   rem: (a, b) => b === 0 ? 0 : a % b,
-  pow: wholePower,
   max: Math.max,
   min: Math.min,
   and: (a, b) => a & b,
@@ -85,20 +79,9 @@ const COMPARISON: Readonly<Partial<Record<BinaryOp, (a: number, b: number) => bo
   greaterEqual: (a, b) => a >= b,
 };
 
-function wholePower(base: number, exponent: number): number {
-  if (exponent < 0) return base === 1 ? 1 : base === -1 ? (exponent % 2 === 0 ? 1 : -1) : 0;
-  let result = 1;
-  let square = base;
-  for (let rest = exponent; rest > 0; rest = Math.floor(rest / 2)) {
-    if (rest % 2 === 1) result = Math.imul(result, square);
-    square = Math.imul(square, square);
-  }
-  return result;
-}
-
 /**
- * A function of two scalars of type `operand`. Whole numbers wrap at 32 bits; `x / 0` is `x` and
- * `x rem 0` is 0, as in WGSL. Shift counts are taken modulo 32.
+ * A function of two scalars of type `operand`. Whole numbers wrap at 32 bits; divided by zero
+ * they give 0, and so does the remainder. Shift counts are taken modulo 32.
  */
 export function binaryFunction(
   op: BinaryOp,

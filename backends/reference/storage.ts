@@ -1,5 +1,6 @@
 /** How values of each element type lie in typed arrays, and the rounding of the 16-bit floats. */
 import type { DType } from "../../graph/dtype.ts";
+import { roundToFormat } from "../../graph/ops/special.ts";
 
 /**
  * A buffer's memory. `f16` and `bf16` are bit patterns in a `Uint16Array`, `bool` is 0 or 1 in any
@@ -22,31 +23,9 @@ export function floatFromBits(bits: number): number {
   return FLOAT[0] ?? 0;
 }
 
-function roundHalfEven(value: number): number {
-  const below = Math.floor(value);
-  const rest = value - below;
-  if (rest !== 0.5) return Math.round(value);
-  return below % 2 === 0 ? below : below + 1;
-}
-
-/**
- * `value` rounded to the nearest (ties to even) number with `mantissa` fraction bits, the smallest
- * normal exponent `minExponent` and the largest finite magnitude `largest`.
- */
-function roundFloat(value: number, mantissa: number, minExponent: number, largest: number): number {
-  if (!Number.isFinite(value) || value === 0) return value;
-  const exponent = Math.max(Math.floor(Math.log2(Math.abs(value))), minExponent);
-  const unit = 2 ** (exponent - mantissa);
-  const rounded = roundHalfEven(value / unit) * unit;
-  if (Math.abs(rounded) > largest) return rounded > 0 ? Infinity : -Infinity;
-  return rounded === 0 && value < 0 ? -0 : rounded;
-}
-
 /** f32 `value` rounded to the nearest (ties to even) value of a 16-bit storage type. */
 export function roundToStorage(value: number, storage: "f16" | "bf16"): number {
-  const single = Math.fround(value);
-  if (storage === "f16") return roundFloat(single, 10, -14, 65504);
-  return roundFloat(single, 7, -126, (2 - 2 ** -7) * 2 ** 127);
+  return roundToFormat(Math.fround(value), storage);
 }
 
 /** The bf16 bit pattern nearest to `value`; every NaN becomes the quiet one of its sign. */

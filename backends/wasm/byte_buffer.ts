@@ -91,6 +91,13 @@ export class ByteBuffer {
     this.bytes(content);
   }
 
+  /** Removes and returns the bytes from `start` on. */
+  cut(start: number): Uint8Array {
+    const removed = this.#bytes.slice(start, this.#length);
+    this.#length = start;
+    return removed;
+  }
+
   /** The bytes written so far. The view is valid until the next write. */
   view(): Uint8Array {
     return this.#bytes.subarray(0, this.#length);

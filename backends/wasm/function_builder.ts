@@ -52,6 +52,7 @@ export class FunctionBuilder implements NumericNamespaces {
   readonly atomic: NamespaceSet["atomic"];
   readonly #module: ModuleBuilder;
   readonly #code = new ByteBuffer();
+  readonly #prologue = new ByteBuffer();
   readonly #locals: Local[] = [];
   readonly #params: readonly Local[];
   #depth = 0;
@@ -217,6 +218,16 @@ export class FunctionBuilder implements NumericNamespaces {
     this.#code.byte(0);
   }
 
+  /**
+   * Puts what `body` emits at the start of the function, after earlier prologues: how constants found
+   * in a loop are computed once. It may not branch outwards, and must leave the stack as it was.
+   */
+  prologue(body: () => void): void {
+    const start = this.#code.length;
+    body();
+    this.#prologue.bytes(this.#code.cut(start));
+  }
+
   /** The encoded body: locals, code, end. */
   body(): Uint8Array {
     const out = new ByteBuffer();
@@ -231,6 +242,7 @@ export class FunctionBuilder implements NumericNamespaces {
       out.u32(count);
       out.byte(VALUE_TYPES[type]);
     }
+    out.bytes(this.#prologue.view());
     out.bytes(this.#code.view());
     out.byte(0x0b);
     return out.view();

@@ -80,6 +80,7 @@ export const I64_OPS = {
   shr_u: 0x88,
   extend_i32_s: 0xac,
   extend_i32_u: 0xad,
+  reinterpret_f64: 0xbd,
 } as const;
 
 /** `f32.*` without immediates. */
@@ -133,7 +134,9 @@ export const F64_OPS = {
   max: 0xa5,
   convert_i32_s: 0xb7,
   convert_i32_u: 0xb8,
+  convert_i64_s: 0xb9,
   promote_f32: 0xbb,
+  reinterpret_i64: 0xbf,
 } as const;
 
 /** Saturating conversions `i32.trunc_sat_*` (prefix 0xfc). */

@@ -8,7 +8,6 @@ import type {
   MatmulKernel,
   MatrixOperand,
 } from "../../compiler/loop_ir.ts";
-import { erf } from "../../backends/reference/error_function.ts";
 import { interpretKernel } from "../../backends/reference/loop_interpreter.ts";
 import { threefry2x32 } from "../../backends/reference/scalar_functions.ts";
 import {
@@ -70,13 +69,6 @@ Deno.test("threefry agrees with the published test vectors", () => {
     0x1cb996fc,
     0xbb002be7,
   ]);
-});
-
-Deno.test("erf at known points", () => {
-  assertAlmostEquals(erf(0.5), 0.5204998778130465, 1e-15);
-  assertAlmostEquals(erf(-2), -0.9953222650189527, 1e-15);
-  assertAlmostEquals(1 - erf(3.5), 7.430983723414128e-7, 1e-15);
-  assertEquals([erf(Infinity), erf(-0)], [1, -0]);
 });
 
 Deno.test("a kernel reduces, stores and accumulates", () => {
