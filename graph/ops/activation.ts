@@ -2,11 +2,11 @@
 import { makeNode, type Node, type Tensor } from "../node.ts";
 import { type Attrs, defineOp, type OpRecord } from "../op.ts";
 import { staticSize } from "../shape.ts";
-import { add, maximum, mul, sub } from "./binary.ts";
+import { add, maximum, minimum, mul, sub } from "./binary.ts";
 import { inArithmetic } from "./broadcasting.ts";
 import { erf as erfOf } from "./special.ts";
 import { at, inputAt, onlyOperand, requireDType } from "./support.ts";
-import { abs, erf, exp, log1p, neg, sigmoid, tanh } from "./unary.ts";
+import { abs, erf, exp, log1p, neg, sigmoid } from "./unary.ts";
 
 interface ActivationRule<A extends Attrs> {
   readonly doc: string;
@@ -39,11 +39,15 @@ export type GeluApproximation = "tanh" | "erf";
 const CUBIC = 0.044715;
 const ROOT_TWO_OVER_PI = Math.sqrt(2 / Math.PI);
 const ROOT_HALF = Math.SQRT1_2;
+const SQUARE_LIMIT = 1e4;
 
-/** The nodes that GELU and its gradient share. */
-function tanhPart(x: Node): Node {
+/**
+ * The sigmoid that GELU by tanh and its gradient share: `(1 + tanh u) / 2 = sigmoid(2 u)`, which
+ * keeps the digits of the left tail.
+ */
+function tanhGate(x: Node): Node {
   const cubic = mul(mul(x, x), mul(x, CUBIC));
-  return tanh(mul(add(x, cubic), ROOT_TWO_OVER_PI));
+  return sigmoid(mul(add(x, cubic), 2 * ROOT_TWO_OVER_PI));
 }
 
 /** The normal distribution's probability of less than x. */
@@ -52,10 +56,12 @@ function normalBelow(x: Node): Node {
 }
 
 function tanhSlope(x: Node): Node {
-  const t = tanhPart(x);
-  const inner = mul(add(mul(mul(x, x), 3 * CUBIC), 1), ROOT_TWO_OVER_PI);
-  const bend = mul(mul(x, sub(1, mul(t, t))), inner);
-  return mul(add(add(t, 1), bend), 0.5);
+  const gate = tanhGate(x);
+  // Where the square is cut off, gate * (1 - gate) is 0: so that it is not 0 times infinity.
+  const square = minimum(mul(x, x), SQUARE_LIMIT);
+  const inner = mul(add(mul(square, 3 * CUBIC), 1), 2 * ROOT_TWO_OVER_PI);
+  const bend = mul(mul(mul(x, gate), sub(1, gate)), inner);
+  return add(gate, bend);
 }
 
 function erfSlope(x: Node): Node {
@@ -72,12 +78,10 @@ export const geluRecord = defineActivation<{ readonly approximation: GeluApproxi
   evaluate: (x, { approximation }) =>
     approximation === "erf"
       ? 0.5 * x * (1 + erfOf(x * ROOT_HALF))
-      : 0.5 * x * (1 + Math.tanh(ROOT_TWO_OVER_PI * (x + CUBIC * x ** 3))),
+      : x / (1 + Math.exp(-2 * ROOT_TWO_OVER_PI * (x + CUBIC * x ** 3))),
   slope: (x, node) => node.attrs["approximation"] === "erf" ? erfSlope(x) : tanhSlope(x),
   decompose: (x, node) =>
-    node.attrs["approximation"] === "erf"
-      ? mul(x, normalBelow(x))
-      : mul(mul(x, 0.5), add(tanhPart(x), 1)),
+    node.attrs["approximation"] === "erf" ? mul(x, normalBelow(x)) : mul(x, tanhGate(x)),
 });
 
 /** The smooth maximum of x and 0. */
