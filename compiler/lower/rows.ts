@@ -263,7 +263,7 @@ class RowsLowering {
           return { kind: "var", type: scalarType(node.dtype), name: this.#nameOf(node) };
         }
         const kept = this.#kept.get(node);
-        if (kept !== undefined && kept.phase < phase) {
+        if (kept !== undefined && kept.phase < phase && this.#isOwnPlace(node, indices)) {
           const index = this.#columnIndex().toExpr();
           return { kind: "load", type: "f32", buffer: kept.buffer, index };
         }
@@ -271,6 +271,12 @@ class RowsLowering {
         return this.#builder.load(node, indices);
       },
     });
+  }
+
+  /** Whether the indices are the place in the space that the current iteration stands at. */
+  #isOwnPlace(node: Node, indices: readonly Index[]): boolean {
+    const own = unflatten(this.#spaceIndex(), staticShape(node.shape));
+    return own.every((index, axis) => index.key === indices[axis]?.key);
   }
 
   #isMember(node: Node): boolean {

@@ -90,8 +90,12 @@ class StorePlanner {
     return { kernels, isHeld: (node) => this.#isHeld(node) };
   }
 
+  /**
+   * Copies of views do not count: whoever else needs the value reads what is behind the view, since
+   * the copy may be made later.
+   */
   #isHeld(node: Node): boolean {
-    return this.#stored.has(node) || isBufferedSource(node);
+    return (this.#stored.has(node) && !isView(node)) || isBufferedSource(node);
   }
 
   #store(node: Node): void {
@@ -144,7 +148,7 @@ class StorePlanner {
     const visit = (at: Node, isRoot: boolean): void => {
       if (seen.has(at)) return;
       seen.add(at);
-      if (isView(at) && !this.#clustering.of.has(at)) return visit(operandOf(at, 0), false);
+      if (isView(at)) return visit(operandOf(at, 0), false);
       if (!isRoot && this.#isHeld(at)) {
         leaves.add(at);
         return;
@@ -176,11 +180,9 @@ class StorePlanner {
   #require(node: Node, home: Cluster, seen: Set<Node>): void {
     if (seen.has(node)) return;
     seen.add(node);
+    if (isView(node)) return this.#require(operandOf(node, 0), home, seen);
     const cluster = this.#clustering.of.get(node);
-    if (cluster === undefined) {
-      if (isView(node)) this.#require(operandOf(node, 0), home, seen);
-      return;
-    }
+    if (cluster === undefined) return;
     if (cluster !== home) {
       if (this.#stored.has(node)) return;
       if (!canInline(node)) return this.#store(node);
