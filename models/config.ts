@@ -39,8 +39,17 @@ function describe(issue: z.core.$ZodIssue, schema: z.ZodObject, value: unknown):
   if (issue.code === "custom") {
     return `${field} is ${show(fieldOf(value, field))}, ${issue.message}`;
   }
-  const wanted = schema.shape[field]?.description ?? issue.message;
+  const wanted = descriptionOf(schema.shape[field]) ?? issue.message;
   return `${field} is ${show(fieldOf(value, field))}, wanted ${wanted}`;
+}
+
+/** A description also holds for the field with a default, or left out, around what it describes. */
+function descriptionOf(field: z.core.$ZodType | undefined): string | undefined {
+  const text = field instanceof z.ZodType ? field.description : undefined;
+  if (text !== undefined) return text;
+  return field instanceof z.ZodDefault || field instanceof z.ZodOptional
+    ? descriptionOf(field.unwrap())
+    : undefined;
 }
 
 function fieldOf(value: unknown, field: string): unknown {

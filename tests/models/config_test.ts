@@ -69,6 +69,7 @@ Deno.test("a wrong field is refused by name, value and what was wanted", () => {
   const cases: [Record<string, unknown>, string][] = [
     [{ width: 65 }, "width is 65, wanted a multiple of heads, which is 4"],
     [{ width: "64" }, 'width is "64", wanted a whole number >= 1'],
+    [{ channels: 0 }, "channels is 0, wanted a whole number >= 1"],
     [{ depth: 1.5 }, "depth is 1.5, wanted a whole number >= 0"],
     [{ classes: undefined }, "classes is missing, wanted a whole number >= 1"],
     [{ patchSize: 29 }, "patchSize is 29, wanted at most imageSize, which is 28"],
