@@ -5,14 +5,12 @@ import {
   concat,
   contract,
   type Dim,
-  dim,
   dropout,
   foldIn,
   patchify,
   reshape,
   ShapeError,
   slice,
-  spec,
   type Tensor,
   type TensorSpec,
   withScope,
@@ -29,6 +27,7 @@ import {
   type NormParameters,
 } from "./blocks.ts";
 import { patchGrid, tokenCount, type VitConfig, vitConfig, type VitOptions } from "./config.ts";
+import type { ForwardOptions, ForwardResult, ImageModel } from "./image_model.ts";
 import { classify, declareHead, type HeadParameters, pool } from "./heads.ts";
 import { constant, lecunNormal, normal } from "./initializers.ts";
 import { declare, type ParameterDeclaration, specsOf } from "./parameters.ts";
@@ -40,49 +39,15 @@ export type VitParameters<T> = HeadParameters<T> & {
   readonly cls?: T;
   /** [N, D], the class token's row first. */
   readonly position: T;
-  readonly encoder: readonly BlockParameters<T>[];
+  readonly encoder: BlockParameters<T>[];
   readonly norm: NormParameters<T>;
 };
 
-/** How a forward pass is run. */
-export interface ForwardOptions {
-  /** Whether dropout is on. Default false. */
-  readonly training?: boolean;
-  /** Random key, u32 [2]; needed for dropout while training. */
-  readonly key?: Tensor | undefined;
-}
-
-/** What a forward pass gives. */
-export interface ForwardResult {
-  /** f32 [batch, classes]. */
-  readonly logits: Tensor;
-  /**
-   * Every intermediate by name: `patch`, `embedded`, for each block `encoder/3/norm1`, `…/attention`,
-   * `…/+attention` (after the residual), `…/norm2`, `…/mlp`, `…/+mlp`, within them `attention/query`,
-   * `key`, `value`, `heads`, `mlp/hidden` and `mlp/active`; then `norm`, `pooled`, `pre_logits`, `logits`.
-   */
-  readonly taps: ReadonlyMap<string, Tensor>;
-}
-
-/** A model that maps images to logits: what training and evaluation need to know of it. */
-export interface ImageModel<P, Declarations> {
-  /** What it was made from, as JSON. */
-  readonly config: Readonly<Record<string, unknown>>;
-  /** Height, width and channels of an image. */
-  readonly imageShape: readonly [number, number, number];
-  readonly classes: number;
-  /** Whether its forward pass draws random numbers while training. */
-  readonly random: boolean;
-  /** Shape and initialiser of each parameter. */
-  readonly declarations: Declarations;
-  /** The graph of one forward pass over `images`, f32 [batch, height, width, channels]. */
-  apply(parameters: P, images: Tensor, options?: ForwardOptions): ForwardResult;
-}
-
 /** A ViT of some configuration. */
-export interface Vit
-  extends ImageModel<VitParameters<Tensor>, VitParameters<ParameterDeclaration>> {
+export interface Vit extends ImageModel<VitParameters<Tensor>> {
   readonly config: VitConfig;
+  /** Shape and initialiser of each parameter. */
+  readonly declarations: VitParameters<ParameterDeclaration>;
   /** Element type and shape of each parameter, to trace with. */
   readonly parameterSpecs: VitParameters<TensorSpec>;
 }
@@ -99,7 +64,6 @@ export function vit(options: VitOptions): Vit {
     config,
     imageShape: [config.imageSize, config.imageSize, config.channels],
     classes: config.classes,
-    random: config.dropout > 0,
     declarations,
     parameterSpecs: specsOf(declarations),
     apply: (parameters, images, forward = {}) => apply(config, parameters, images, forward),
@@ -199,9 +163,4 @@ function embed(
     ? patches
     : concat([broadcastTo(parameters.cls, [batch, 1, width]), patches], 1);
   return dropout(add(tokens, parameters.position));
-}
-
-/** Shape of a batch of any number of the model's images, to trace with. */
-export function imageSpec(model: { readonly imageShape: readonly number[] }): TensorSpec {
-  return spec("f32", [dim("batch"), ...model.imageShape]);
 }
