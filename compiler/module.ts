@@ -1,5 +1,6 @@
 /** A graph with named ends, and rewriting it node by node. */
 import { makeNode, type Node, topologicalOrder, withProvenance } from "../graph/node.ts";
+import type { Attrs } from "../graph/op.ts";
 
 /** A traced graph as the compiler sees it: nodes under the paths of the user's structures. */
 export interface GraphModule {
@@ -14,11 +15,13 @@ export function moduleNodes(module: GraphModule): Node[] {
 
 /**
  * Rebuilds the module, inputs first. `rewrite` gets each node with its inputs already rebuilt, and
- * returns what takes its place (the node itself to keep it). New nodes inherit scope and site.
+ * with the attributes that `attrsOf` gives it, and returns what takes its place (the node itself to
+ * keep it). New nodes inherit scope and site.
  */
 export function rewriteModule(
   module: GraphModule,
   rewrite: (node: Node) => Node,
+  attrsOf: (node: Node) => Attrs = (node) => node.attrs,
 ): GraphModule {
   const made = new Map<Node, Node>();
   const mapped = (node: Node): Node => {
@@ -30,8 +33,9 @@ export function rewriteModule(
     const provenance = { label: node.label, scope: node.scope, site: node.site };
     const rebuilt = withProvenance(provenance, () => {
       const inputs = node.inputs.map(mapped);
-      const same = inputs.every((input, at) => input === node.inputs[at]);
-      return rewrite(same ? node : makeNode(node.op, inputs, node.attrs, node.label));
+      const attrs = attrsOf(node);
+      const same = attrs === node.attrs && inputs.every((input, at) => input === node.inputs[at]);
+      return rewrite(same ? node : makeNode(node.op, inputs, attrs, node.label));
     });
     made.set(node, rebuilt);
   }

@@ -1,6 +1,7 @@
 /** The compiler, as the list of its passes. */
 import type { Node } from "../graph/node.ts";
 
+import { printGraph } from "../graph/print.ts";
 import type { DimBindings } from "../graph/shape.ts";
 import { assembleProgram } from "./assemble.ts";
 import type { GraphModule } from "./module.ts";
@@ -63,11 +64,11 @@ export function lowerGraph(traced: GraphModule, options: LowerOptions): Program 
   const { dump } = options;
   let module: GraphModule = { inputs: traced.inputs, outputs: traced.outputs };
   verifyGraph(module);
-  dump?.("traced", printModule(module));
+  dump?.("traced", printGraph(module));
   for (const pass of graphPasses(options.bind ?? {})) {
     module = pass.run(module);
     pass.verify(module);
-    dump?.(pass.name, printModule(module));
+    dump?.(pass.name, printGraph(module));
   }
   const donated = ownDonatedOutputs(module, donatedPaths(module, options.donate ?? {}));
   module = donated.module;
@@ -77,10 +78,6 @@ export function lowerGraph(traced: GraphModule, options: LowerOptions): Program 
   verifyProgram(program, options.target.alignment);
   dump?.("kernels", program.kernels.map(printKernel).join("\n\n"));
   return program;
-}
-
-function printModule(module: GraphModule): string {
-  return [...module.outputs.values()].join("\n");
 }
 
 /**

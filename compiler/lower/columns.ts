@@ -9,6 +9,7 @@ import type { Accumulator, LoopRange, Statement } from "../loop_ir.ts";
 import { isReduction, reducedAxes } from "../schedule/cluster.ts";
 import type { KernelPlan } from "../schedule/stores.ts";
 import { KernelBuilder, type LoweredKernel, storesAfterValues } from "./kernel_builder.ts";
+import { innermostDivisions } from "./divisions.ts";
 import { describeKernel } from "./names.ts";
 import { blockedRange, wholeRange } from "./ranges.ts";
 import { operandOf, scalarType, ValueBuilder } from "./values.ts";
@@ -29,7 +30,25 @@ export function lowerColumns(plan: KernelPlan, isHeld: (node: Node) => boolean):
   const first = reductions[0];
   if (first === undefined) throw new TypeError("A columns cluster has no reduction");
   const shape = staticShape(operandOf(first, 0).shape);
-  const groups = groupAxes(shape, reducedAxes(first));
+  const reduced = reducedAxes(first);
+  const merged = lowerGroups(plan, isHeld, reductions, shape, groupAxes(shape, reduced, true));
+  const divisions = innermostDivisions(merged.kernel, DIVIDED);
+  if (divisions === 0) return merged;
+  // Axes that are read in another order are better left apart.
+  const apart = lowerGroups(plan, isHeld, reductions, shape, groupAxes(shape, reduced, false));
+  return innermostDivisions(apart.kernel, DIVIDED) < divisions ? apart : merged;
+}
+
+/** Variables of the axes in loops, whose divisions count. */
+const DIVIDED = /^[ik]/;
+
+function lowerGroups(
+  plan: KernelPlan,
+  isHeld: (node: Node) => boolean,
+  reductions: readonly Node[],
+  shape: readonly number[],
+  groups: readonly AxisGroup[],
+): LoweredKernel {
   const kept = groups.filter((group) => !group.reduced);
   const builder = new KernelBuilder();
   const names = new Map(reductions.map((node, at) => [node, `acc${at}`]));
@@ -66,11 +85,11 @@ export function lowerColumns(plan: KernelPlan, isHeld: (node: Node) => boolean):
   })));
   const { extent, body } = spread([reduce, ...stores], groups);
   const { buffers, bindings, writes } = builder.finish();
-  const size = `${shape.join("x")}_over_${reducedAxes(first).join("_")}`;
+  const axes = groups.map((group) => `${group.reduced ? "sum" : ""}${group.extent}`).join("x");
   return {
     kernel: {
       kind: "loops",
-      name: describeKernel("columns", plan, size),
+      name: describeKernel("columns", plan, axes),
       buffers,
       parallel: { variable: "u", extent },
       body,
@@ -91,13 +110,17 @@ function combineOp(node: Node): Accumulator["op"] {
   throw new TypeError(`${node} is not a reduction`);
 }
 
-function groupAxes(shape: readonly number[], reduced: readonly number[]): AxisGroup[] {
+function groupAxes(
+  shape: readonly number[],
+  reduced: readonly number[],
+  merge: boolean,
+): AxisGroup[] {
   const groups: AxisGroup[] = [];
   shape.forEach((extent, axis) => {
     if (extent === 1) return;
     const isReduced = reduced.includes(axis);
     const last = groups[groups.length - 1];
-    if (last !== undefined && last.reduced === isReduced) {
+    if (merge && last !== undefined && last.reduced === isReduced) {
       groups[groups.length - 1] = { ...last, extent: last.extent * extent };
     } else {
       groups.push({

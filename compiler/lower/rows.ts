@@ -8,7 +8,7 @@ import { flatten, Index, unflatten } from "../index_expr.ts";
 import type { Accumulator, Expr, Statement } from "../loop_ir.ts";
 import { isReduction } from "../schedule/cluster.ts";
 import { type KernelPlan, operationWeight } from "../schedule/stores.ts";
-import { partsOf } from "./expressions.ts";
+import { innermostDivisions } from "./divisions.ts";
 import {
   KernelBuilder,
   type LoweredKernel,
@@ -32,12 +32,14 @@ const SCRATCH_LIMIT = 1 << 15;
 /** Ops at least this heavy are worth keeping rather than computing twice. */
 const HEAVY = 10;
 
+const COLUMN_VARIABLES = /^c/;
+
 /** The kernel of a `rows` cluster. */
 export function lowerRows(plan: KernelPlan, isHeld: (node: Node) => boolean): LoweredKernel {
   let best: { kernel: LoweredKernel; divisions: number } | undefined;
   for (const layout of candidateLayouts(plan)) {
     const kernel = new RowsLowering(plan, layout, isHeld).lower();
-    const divisions = innermostDivisions(kernel);
+    const divisions = innermostDivisions(kernel.kernel, COLUMN_VARIABLES);
     if (best === undefined || divisions < best.divisions) best = { kernel, divisions };
     if (divisions === 0) break;
   }
@@ -345,7 +347,7 @@ class RowsLowering {
 }
 
 function isHeavy(node: Node): boolean {
-  return node.dtype === "f32" && node.op.kind === "elementwise" && operationWeight(node) >= HEAVY;
+  return node.dtype === "f32" && operationWeight(node) >= HEAVY;
 }
 
 function reductionOp(node: Node): Accumulator["op"] {
@@ -367,51 +369,4 @@ function blockColumns(row: readonly Statement[], columns: number) {
       : statement
   );
   return { extent: Math.ceil(columns / UNIT_ELEMENTS), body };
-}
-
-/** Divisions that an innermost loop would have to do. */
-function innermostDivisions(lowered: LoweredKernel): number {
-  const { kernel } = lowered;
-  if (kernel.kind !== "loops") return 0;
-  const counts = new Map<Expr, { divisions: number; varies: boolean }>();
-  const measure = (expr: Expr): { divisions: number; varies: boolean } => {
-    const known = counts.get(expr);
-    if (known !== undefined) return { divisions: 0, varies: known.varies };
-    let divisions = 0;
-    let varies = expr.kind === "var" && expr.name.startsWith("c");
-    for (const part of partsOf(expr)) {
-      const inner = measure(part);
-      divisions += inner.divisions;
-      varies ||= inner.varies;
-    }
-    const divides = expr.kind === "binary" && expr.type === "i32" &&
-      (expr.op === "div" || expr.op === "rem");
-    const counted = { divisions: divisions + (divides && varies ? 1 : 0), varies };
-    counts.set(expr, counted);
-    return counted;
-  };
-  const visit = (statements: readonly Statement[]): number =>
-    statements.reduce((total, statement) => total + countIn(statement, measure, visit), 0);
-  return visit(kernel.body);
-}
-
-function countIn(
-  statement: Statement,
-  measure: (expr: Expr) => { divisions: number },
-  visit: (statements: readonly Statement[]) => number,
-): number {
-  switch (statement.kind) {
-    case "let":
-      return measure(statement.value).divisions;
-    case "store":
-    case "accumulate":
-      return measure(statement.index).divisions + measure(statement.value).divisions;
-    case "loop":
-      return visit(statement.body);
-    case "reduce":
-      return visit(statement.body) + statement.accumulators.reduce(
-        (total, accumulator) => total + measure(accumulator.value).divisions,
-        0,
-      );
-  }
 }

@@ -1,5 +1,5 @@
 /** Binds symbolic dims: every shape becomes numbers. */
-import { makeNode, type Node } from "../../graph/node.ts";
+import type { Node } from "../../graph/node.ts";
 import type { Attrs, AttrValue } from "../../graph/op.ts";
 import { constant } from "../../graph/ops/mod.ts";
 import { bindDim, type DimBindings, SymbolicDim, symbolsOf } from "../../graph/shape.ts";
@@ -18,23 +18,28 @@ export function bindDims(module: GraphModule, bindings: DimBindings): GraphModul
     const names = known.size === 0 ? "it has none" : `it has ${[...known].join(", ")}`;
     throw new RangeError(`Cannot bind "${name}": the graph has no such dim (${names})`);
   }
-  return rewriteModule(module, (node) => bindNode(node, bindings));
+  return rewriteModule(
+    module,
+    (node) => boundSize(node) ?? node,
+    (node) => boundAttrs(node, bindings),
+  );
 }
 
-function bindNode(node: Node, bindings: DimBindings): Node {
-  if (node.op.name === "dimSize") {
-    const size = node.attrs["dim"];
-    if (typeof size === "number" || size instanceof SymbolicDim) {
-      return constant(bindDim(size, bindings));
-    }
-  }
+/** A dim's size that has become a number. */
+function boundSize(node: Node): Node | undefined {
+  if (node.op.name !== "dimSize") return undefined;
+  const size = node.attrs["dim"];
+  return typeof size === "number" ? constant(size) : undefined;
+}
+
+function boundAttrs(node: Node, bindings: DimBindings): Attrs {
   const attrs: Record<string, AttrValue> = {};
-  let changed = symbolsOf(node.shape).length > 0;
+  let changed = false;
   for (const [name, value] of Object.entries(node.attrs)) {
     attrs[name] = bindAttr(value, bindings);
     changed ||= attrs[name] !== value;
   }
-  return changed ? makeNode(node.op, node.inputs, attrs as Attrs, node.label) : node;
+  return changed ? attrs : node.attrs;
 }
 
 function bindAttr(value: AttrValue, bindings: DimBindings): AttrValue {

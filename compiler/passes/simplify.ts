@@ -18,7 +18,6 @@ import {
 import { sameShape, staticShape, staticSize } from "../../graph/shape.ts";
 import { numberAttr, numbersAttr, operandOf, uniformConstant } from "../lower/values.ts";
 import { type GraphModule, rewriteModule } from "../module.ts";
-import { isReduction } from "../schedule/cluster.ts";
 
 /** A rewrite of one node: what takes its place, or undefined where it does not apply. */
 export interface RewriteRule {

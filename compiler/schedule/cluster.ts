@@ -190,6 +190,7 @@ class Clusterer {
   #joinSiblings(kind: ClusterKind, key: string, node: Node): void {
     for (const cluster of this.#clusters) {
       if (cluster.kind !== kind || cluster.key !== key) continue;
+      if (kind === "columns" && !this.#sharesSource(cluster, node)) continue;
       if (this.#sourceClusters(node).has(cluster) || !this.#mayJoin(cluster, node)) continue;
       return this.#join(cluster, node, "full");
     }
@@ -211,7 +212,7 @@ class Clusterer {
       cluster.columns = columns;
       return this.#join(cluster, node, "row");
     }
-    const sibling = this.#siblingRows(access.producer, total, columns, node);
+    const sibling = this.#siblingRows(total, columns, node);
     if (sibling !== undefined) return this.#join(sibling, node, "row");
     this.#open("rows", node, total, columns);
   }
@@ -230,26 +231,32 @@ class Clusterer {
   }
 
   /** A rows cluster of the same space that reads the same thing: two sums over one input. */
-  #siblingRows(
-    producer: Node,
-    total: number,
-    columns: number,
-    node: Node,
-  ): Cluster | undefined {
+  #siblingRows(total: number, columns: number, node: Node): Cluster | undefined {
     for (let at = this.#clusters.length - 1; at >= 0; at--) {
       const cluster = this.#clusters[at];
       if (cluster === undefined || cluster.kind !== "rows") continue;
       if (cluster.total !== total || cluster.columns !== columns) continue;
       if (this.#sourceClusters(node).has(cluster)) continue;
-      const reads = [...cluster.members.keys()].some((member) =>
-        member.inputs.some((input) => {
-          const access = accessOf(input);
-          return access.producer === producer && access.pattern === "same";
-        })
-      );
-      if (reads && this.#mayJoin(cluster, node)) return cluster;
+      if (this.#sharesSource(cluster, node) && this.#mayJoin(cluster, node)) return cluster;
     }
     return undefined;
+  }
+
+  /**
+   * Whether the cluster reads something that the node reads, or something made in the same kernel.
+   * Others are not brought together: what they read would have to be kept for each other.
+   */
+  #sharesSource(cluster: Cluster, node: Node): boolean {
+    const sources = new Set<Node | Cluster>();
+    for (const input of node.inputs) sources.add(this.#sourceOf(input));
+    return [...cluster.members.keys()].some((member) =>
+      member.inputs.some((input) => sources.has(this.#sourceOf(input)))
+    );
+  }
+
+  #sourceOf(operand: Node): Node | Cluster {
+    const { producer } = accessOf(operand);
+    return this.#of.get(producer) ?? producer;
   }
 
   #placeElementwise(node: Node): void {

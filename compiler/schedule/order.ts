@@ -1,18 +1,22 @@
 /** The order in which kernels run. */
+import { bytesPerElement } from "../../graph/dtype.ts";
 import type { Node } from "../../graph/node.ts";
 import type { LoweredKernel } from "../lower/kernel_builder.ts";
+import { sizeOf } from "./access.ts";
 
 /**
- * Orders kernels so that each comes after those whose results it reads, in the graph's own order
- * where there is a choice. A kernel that overwrites a donated input comes after all other readers
- * of that input, unless they need its result.
+ * Orders kernels so that each comes after those whose results it reads and, where there is a choice,
+ * so that little memory is alive. A kernel that overwrites a donated input comes after all other
+ * readers of that input, unless they need its result.
  *
  * @param overwrites For each donated output node, the input node whose memory it takes.
+ * @param pinned Nodes that stay in memory until the end whatever happens.
  */
 export function orderKernels(
   kernels: readonly LoweredKernel[],
   position: ReadonlyMap<Node, number>,
   overwrites: ReadonlyMap<Node, Node>,
+  pinned: ReadonlySet<Node>,
 ): LoweredKernel[] {
   const writer = new Map<Node, number>();
   kernels.forEach((kernel, at) => kernel.writes.forEach((node) => writer.set(node, at)));
@@ -28,11 +32,57 @@ export function orderKernels(
   const priority = kernels.map((kernel) =>
     Math.max(...kernel.writes.map((node) => position.get(node) ?? 0))
   );
-  return topological(needs, priority).map((at) => {
-    const kernel = kernels[at];
-    if (kernel === undefined) throw new RangeError(`No kernel ${at}`);
-    return kernel;
-  });
+  const order = topological(needs, priority, new LiveMemory(kernels, writer, pinned));
+  return order.map((at) => kernelAt(kernels, at));
+}
+
+function kernelAt(kernels: readonly LoweredKernel[], at: number): LoweredKernel {
+  const kernel = kernels[at];
+  if (kernel === undefined) throw new RangeError(`No kernel ${at}`);
+  return kernel;
+}
+
+/** Which results are alive, to tell how much memory a kernel would free or take next. */
+class LiveMemory {
+  readonly #kernels: readonly LoweredKernel[];
+  /** Readers that have not run yet, of each result that is freed after its last. */
+  readonly #readersLeft = new Map<Node, number>();
+
+  constructor(
+    kernels: readonly LoweredKernel[],
+    writer: ReadonlyMap<Node, number>,
+    pinned: ReadonlySet<Node>,
+  ) {
+    this.#kernels = kernels;
+    kernels.forEach((kernel, at) => {
+      for (const node of kernel.bindings) {
+        if (pinned.has(node) || !writer.has(node) || writer.get(node) === at) continue;
+        this.#readersLeft.set(node, (this.#readersLeft.get(node) ?? 0) + 1);
+      }
+    });
+  }
+
+  /** Bytes that running the kernel next would add; negative when it frees more than it takes. */
+  growth(at: number): number {
+    const kernel = kernelAt(this.#kernels, at);
+    let bytes = 0;
+    for (const node of kernel.bindings) {
+      const size = sizeOf(node) * bytesPerElement(node.dtype);
+      if (kernel.writes.includes(node)) bytes += size;
+      else if (this.#readersLeft.get(node) === 1) bytes -= size;
+    }
+    return bytes;
+  }
+
+  ran(at: number): void {
+    const kernel = kernelAt(this.#kernels, at);
+    for (const node of kernel.bindings) {
+      const left = this.#readersLeft.get(node);
+      if (left !== undefined && !kernel.writes.includes(node)) {
+        this.#readersLeft.set(node, left - 1);
+      }
+    }
+  }
 }
 
 function addOverwriteEdges(
@@ -69,17 +119,25 @@ function reaches(needs: readonly Set<number>[], from: number, to: number): boole
   return false;
 }
 
-function topological(needs: readonly Set<number>[], priority: readonly number[]): number[] {
+/** Of the kernels that are ready, the one that takes the least memory runs next. */
+function topological(
+  needs: readonly Set<number>[],
+  priority: readonly number[],
+  memory: LiveMemory,
+): number[] {
   const users = needs.map(() => [] as number[]);
   const waiting = needs.map((before) => before.size);
   needs.forEach((before, at) => before.forEach((from) => users[from]?.push(at)));
-  const ready = new PriorityList(priority);
+  const ready = new Set<number>();
   waiting.forEach((count, at) => {
     if (count === 0) ready.add(at);
   });
   const order: number[] = [];
-  for (let at = ready.take(); at !== undefined; at = ready.take()) {
+  while (ready.size > 0) {
+    const at = best(ready, priority, memory);
+    ready.delete(at);
     order.push(at);
+    memory.ran(at);
     for (const user of users[at] ?? []) {
       const left = (waiting[user] ?? 0) - 1;
       waiting[user] = left;
@@ -90,28 +148,20 @@ function topological(needs: readonly Set<number>[], priority: readonly number[])
   return order;
 }
 
-/** Hands out the member with the lowest priority number first. */
-class PriorityList {
-  readonly #priority: readonly number[];
-  readonly #members: number[] = [];
-
-  constructor(priority: readonly number[]) {
-    this.#priority = priority;
+function best(
+  ready: ReadonlySet<number>,
+  priority: readonly number[],
+  memory: LiveMemory,
+): number {
+  let chosen = -1;
+  let least = Infinity;
+  for (const at of ready) {
+    const growth = memory.growth(at);
+    const first = growth < least ||
+      (growth === least && (priority[at] ?? 0) < (priority[chosen] ?? Infinity));
+    if (!first) continue;
+    chosen = at;
+    least = growth;
   }
-
-  add(member: number): void {
-    const key = this.#priority[member] ?? 0;
-    let low = 0;
-    let high = this.#members.length;
-    while (low < high) {
-      const middle = (low + high) >> 1;
-      if ((this.#priority[this.#members[middle] ?? 0] ?? 0) > key) low = middle + 1;
-      else high = middle;
-    }
-    this.#members.splice(low, 0, member);
-  }
-
-  take(): number | undefined {
-    return this.#members.pop();
-  }
+  return chosen;
 }

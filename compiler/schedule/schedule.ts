@@ -45,7 +45,7 @@ export function scheduleModule(
   const plan = planStores(clustering, outputs, operands);
   const kernels = plan.kernels.map((kernel) => lowerKernel(kernel, plan, copies));
   const position = new Map(clustering.order.map((node, at) => [node, at]));
-  return { kernels: orderKernels(kernels, position, overwrites) };
+  return { kernels: orderKernels(kernels, position, overwrites, new Set(outputs)) };
 }
 
 function isEmpty(node: Node): boolean {

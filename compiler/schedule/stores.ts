@@ -40,9 +40,9 @@ const WEIGHTS: Readonly<Record<string, number>> = {
   cos: 12,
   pow: 24,
   threefry: 70,
-  concat: 4,
-  pad: 4,
-  gather: 4,
+  concat: 10,
+  pad: 10,
+  gather: 10,
 };
 
 /** Rough number of simple operations one element of the op takes. */

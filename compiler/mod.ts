@@ -1,0 +1,17 @@
+/**
+ * From a traced graph to a program: differentiation, the passes, scheduling, the memory plan.
+ *
+ * @module
+ */
+export { grad, gradients, valueAndGrad } from "./autodiff.ts";
+export type * from "./loop_ir.ts";
+export { donatedPaths, graphPasses, lowerGraph, type LowerOptions, type Pass } from "./pipeline.ts";
+export { printKernel } from "./print_loop_ir.ts";
+export type {
+  Program,
+  ProgramBuffer,
+  ProgramConstant,
+  ProgramPort,
+  ProgramStep,
+} from "./program.ts";
+export { VerifyError, verifyKernel, verifyProgram } from "./verify.ts";
