@@ -32,7 +32,7 @@ export interface ImageModel<P = unknown> {
   /** Shape and initialiser of each parameter. */
   readonly declarations: MapTree<P, Tensor, ParameterDeclaration>;
   /** Element type and shape of each parameter, to trace with. */
-  readonly parameterSpecs: MapTree<P, Tensor, TensorSpec>;
+  readonly parameterSpecs: MapTree<P, Tensor, TensorSpec<"f32">>;
   /** The graph of one forward pass over `images`, f32 [batch, height, width, channels]. */
   apply(parameters: P, images: Tensor, options?: ForwardOptions): ForwardResult;
 }

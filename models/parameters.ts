@@ -40,8 +40,8 @@ export type ParameterValues<Declarations> = MapTree<
 /** Element type and shape of each declared parameter, to trace with. */
 export function specsOf<Declarations>(
   declarations: Declarations,
-): MapTree<Declarations, ParameterDeclaration, TensorSpec> {
-  return mapTree(declarations, isDeclaration, ({ shape }): TensorSpec => spec("f32", shape));
+): MapTree<Declarations, ParameterDeclaration, TensorSpec<"f32">> {
+  return mapTree(declarations, isDeclaration, ({ shape }): TensorSpec<"f32"> => spec("f32", shape));
 }
 
 /**

@@ -44,12 +44,12 @@ export type VitParameters<T> = HeadParameters<T> & {
 };
 
 /** A ViT of some configuration. */
-export interface Vit extends ImageModel<VitParameters<Tensor>> {
+export interface Vit extends ImageModel<VitParameters<Tensor<"f32">>> {
   readonly config: VitConfig;
   /** Shape and initialiser of each parameter. */
   readonly declarations: VitParameters<ParameterDeclaration>;
   /** Element type and shape of each parameter, to trace with. */
-  readonly parameterSpecs: VitParameters<TensorSpec>;
+  readonly parameterSpecs: VitParameters<TensorSpec<"f32">>;
 }
 
 /**

@@ -1,0 +1,134 @@
+/**
+ * Vision Transformers and what trains them: models, optimizers, schedules, data, checkpoints.
+ *
+ * @module
+ */
+export { FileWriteError, writeFileAtomic } from "./atomic_file.ts";
+export {
+  type AttentionParameters,
+  type BlockParameters,
+  type DenseParameters,
+  type NormParameters,
+} from "./blocks.ts";
+export {
+  type Checkpoint,
+  CheckpointError,
+  type EpochPosition,
+  loadCheckpoint,
+  saveCheckpoint,
+} from "./checkpoint.ts";
+export {
+  ConfigError,
+  patchGrid,
+  type Pool,
+  tokenCount,
+  type VitConfig,
+  vitConfig,
+  type VitOptions,
+} from "./config.ts";
+export {
+  type Batch,
+  Batches,
+  batchOf,
+  checkDataset,
+  firstImages,
+  type ImageDataset,
+  type ImageForm,
+} from "./dataset.ts";
+export {
+  evaluate,
+  type Evaluation,
+  type InferenceProgram,
+  predict,
+  type Predictions,
+} from "./evaluate.ts";
+export type { HeadParameters } from "./heads.ts";
+export { type HostDType, type HostTensor, hostTensor, hostTensorToFloat32 } from "./host_tensor.ts";
+export {
+  type ForwardOptions,
+  type ForwardResult,
+  type ImageModel,
+  imageSpec,
+} from "./image_model.ts";
+export {
+  constant,
+  type Initializer,
+  lecunNormal,
+  normal,
+  type RandomWords,
+  xavierUniform,
+} from "./initializers.ts";
+export { accuracyOf, classificationLoss, type LossName, smoothLabels } from "./losses.ts";
+export {
+  IdxError,
+  loadMnist,
+  type Mnist,
+  MNIST_CLASSES,
+  MNIST_SIDE,
+  type MnistSplit,
+  parseIdx,
+} from "./mnist.ts";
+export {
+  adam,
+  type AdamOptions,
+  type DecayGroup,
+  globalNorm,
+  type Optimizer,
+  type OptimizerState,
+  sgd,
+  type SgdOptions,
+  type Update,
+  type UpdateInput,
+} from "./optimizers.ts";
+export {
+  declare,
+  initialize,
+  isDeclaration,
+  type ParameterDeclaration,
+  type ParameterValues,
+  specsOf,
+} from "./parameters.ts";
+export { hostFoldIn, type HostKey, hostKey, hostPermutation, hostWords } from "./random_words.ts";
+export {
+  decodeSafetensors,
+  encodeSafetensors,
+  readSafetensors,
+  SafetensorsError,
+  type SafetensorsFile,
+  writeSafetensors,
+} from "./safetensors.ts";
+export {
+  learningRateAt,
+  learningRateIn,
+  type Schedule,
+  schedule,
+  type ScheduleArithmetic,
+  type ScheduleOptions,
+} from "./schedules.ts";
+export {
+  DivergenceError,
+  ResumeError,
+  type StepReport,
+  Trainer,
+  type TrainerOptions,
+  type TrainingProgram,
+} from "./train.ts";
+export {
+  inferenceGraph,
+  type InferenceInput,
+  type InferenceOutput,
+  type TrainingState,
+  trainingStep,
+  type TrainingStepInput,
+  type TrainingStepOptions,
+  type TrainingStepOutput,
+} from "./training_step.ts";
+export {
+  parameterCount,
+  VIT_SIZES,
+  type VitSize,
+  type VitSizeName,
+  vitVariant,
+  type VitVariantName,
+} from "./variants.ts";
+export { type Vit, vit, type VitParameters } from "./vit.ts";
