@@ -40,11 +40,13 @@
  * 7. `contract` blames its spec on its own: `spec: Spec & Valid<ContractSpec<Spec>>`.
  * 8. One operand in, same shape out: `(x: Tensor<D, S>): Tensor<D, S>`, no rule.
  *
- * Inside a function that is generic in a whole shape (`S extends Shape`) a rule cannot be worked
- * out, and TypeScript refuses the operand; only equal shapes pass there (`add(x, gelu(x))`). A function
- * generic in a dim (`N extends Dim`, `Tensor<D, [N, 768]>`) works where `N` meets just itself or, as
- * the second operand's, a 1. Other layers take `Tensor<D>` or `number` dims, and are checked at trace
- * time.
+ * A rule's result is for `Valid` and `ShapeOf` alone; a rule on a rule's result takes its `ShapeOf`.
+ *
+ * Inside a function that is generic in a whole shape (`S extends Shape`) a rule cannot be worked out,
+ * and TypeScript refuses the operand; only equal shapes pass there (`add(x, gelu(x))`). A function
+ * generic in a dim (`N extends Dim`, `Tensor<D, [N, 768]>`) works where `N` meets `N` or no dim at
+ * all (`[N, 768]` and `[768]`). Other layers take `Tensor<D>` or `number` dims, and are checked at
+ * trace time.
  */
 export type { Add, Compare, Divide, Multiply, Subtract } from "./types/decimal.ts";
 export type {

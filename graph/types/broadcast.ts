@@ -1,14 +1,14 @@
 /** Shape rules of elementwise operations and of broadcasting. */
 import type { Dim, Shape } from "../shape.ts";
 import type { Exact, Stretch, Unify } from "./dims.ts";
-import type { DimText, ShapeMismatch, ShapeText } from "./mismatch.ts";
+import type { DimText, Fits, ShapeMismatch, ShapeText } from "./mismatch.ts";
 
 /**
  * The shape of two shapes broadcast together, as NumPy does: aligned at the right, a dim of 1
  * stretches, a missing dim is 1. Symbolic dims are equal when their names are.
  */
 export type Broadcast<A extends Shape, B extends Shape, Op extends string = "broadcast"> =
-  Exact<A> extends Exact<B> ? A
+  Exact<A> extends Exact<B> ? Fits<A>
     : BroadcastLoop<A, B> extends infer Result
       ? Result extends Clash<infer Left, infer Right>
         ? ShapeMismatch<`${Op}: ${BroadcastText<A, B, Left, Right>}`>
@@ -38,7 +38,7 @@ type BroadcastLoop<
   : [...Dim[], ...Done];
 
 /** `To`, where `S` broadcasts to just that. */
-export type BroadcastTo<S extends Shape, To extends Shape, Op extends string = "broadcastTo"> =
+export type BroadcastTo<S extends Shape, To extends Shape, Op extends string = "broadcast"> =
   FitsInto<S, To> extends true ? { -readonly [I in keyof To]: To[I] }
     : ShapeMismatch<`${Op}: ${ShapeText<S>} does not broadcast to ${ShapeText<To>}`>;
 
@@ -54,7 +54,7 @@ type FitsInto<S extends readonly unknown[], To extends readonly unknown[]> = S e
 
 /** The shape of two operands that must agree dim by dim, without broadcasting. */
 export type SameShape<A extends Shape, B extends Shape, Op extends string = "sameShape"> =
-  Exact<A> extends Exact<B> ? A
+  Exact<A> extends Exact<B> ? Fits<A>
     : SameLoop<A, B> extends infer Result
       ? Result extends undefined
         ? ShapeMismatch<`${Op}: ${ShapeText<A>} and ${ShapeText<B>} are not the same shape`>

@@ -2,7 +2,7 @@
 import type { Dim, Shape } from "../shape.ts";
 import type { Broadcast } from "./broadcast.ts";
 import type { Unify, WideRank } from "./dims.ts";
-import type { DimText, ShapeMismatch, ShapeText } from "./mismatch.ts";
+import type { DimText, ShapeMismatch, ShapeOf, ShapeText } from "./mismatch.ts";
 
 /** The shape of `[..., m, k] x [..., k, n]`: the dims in front broadcast, the last two are a matrix. */
 export type MatMul<A extends Shape, B extends Shape, Op extends string = "matmul"> = A extends
@@ -15,7 +15,8 @@ export type MatMul<A extends Shape, B extends Shape, Op extends string = "matmul
           B
         >}`
       >
-    : Broadcast<LeadA, LeadB, Op> extends infer Lead ? Lead extends Shape ? [...Lead, M, N] : Lead
+    : Broadcast<LeadA, LeadB, Op> extends infer Lead
+      ? Lead extends ShapeMismatch ? Lead : [...ShapeOf<Lead>, M, N]
     : never
   : WideRank<B> extends true ? [...Dim[], M, Dim]
   : RankMismatch<B, Op>

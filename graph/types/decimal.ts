@@ -215,6 +215,15 @@ export type Divide<A extends number, B extends number> = Pair<A, B> extends
   ? DivideText<X, Y> extends infer Quotient extends string ? ToNumber<Quotient> : undefined
   : number;
 
+/** How many of `0, Step, 2 * Step, ...` are below `Length`: `Length / Step`, rounded up. */
+export type StepsIn<Length extends number, Step extends number> = Step extends 1 ? Length
+  : Length extends 0 ? 0
+  : Pair<Subtract<Length, 1>, Step> extends [infer X extends string, infer Y extends string]
+    ? Y extends "0" ? number
+    : DivideDigits<X, Reverse<Y>> extends [infer Quotient, string] ? Add<ToNumber<Quotient>, 1>
+    : number
+  : number;
+
 /** Which of the two is greater; undefined where one is not known. */
 export type Compare<A extends number, B extends number> = Pair<A, B> extends
   [infer X extends string, infer Y extends string] ? X extends Y ? "equal"

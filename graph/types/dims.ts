@@ -9,9 +9,12 @@ import type { Dim, Shape, SymbolicDim } from "../shape.ts";
 import type { Add, Compare, Subtract } from "./decimal.ts";
 import type { ShapeText } from "./mismatch.ts";
 
-/** A type that only the very same type is assignable to. */
+/**
+ * A type that only the very same type is assignable to. A function holds it, since TypeScript would
+ * take a union of plain properties for a discriminated one and compare it member by member.
+ */
 export interface Exact<in out T> {
-  readonly exactly: T;
+  readonly exactly: (value: T) => T;
 }
 
 /** Whether a dim's type holds more than one size. */
@@ -51,9 +54,11 @@ export type AddDims<A, B> = Exact<B> extends Exact<0> ? [A]
   : Wide<B> extends true ? [Dim]
   : undefined;
 
-/** Whether `From <= To`, as far as it is known. */
+/** Whether `0 <= From <= To`, as far as it is known. */
 export type Ordered<From, To> = [From, To] extends [number, number]
-  ? Compare<From & number, To & number> extends "greater" ? false : true
+  ? `${From & number}` extends `-${string}` ? false
+  : Compare<From & number, To & number> extends "greater" ? false
+  : true
   : true;
 
 /** An index into an axis, where a negative one counts from the end; `Dim` where it is not known. */

@@ -17,8 +17,22 @@ export type Valid<Result> = [Result] extends [never] ? unknown
   : [Result] extends [ShapeMismatch] ? Result
   : unknown;
 
-/** The shape in a rule's result. After a mismatch the rank is unknown, so that one error is told once. */
-export type ShapeOf<Result> = Result extends Shape ? Result : Dim[];
+/**
+ * A rule's result that may be a type parameter as a whole. In the box TypeScript sees, without knowing
+ * the shape, that it is no mismatch.
+ */
+export interface Fits<out S extends Shape> {
+  readonly fits: S;
+}
+
+/**
+ * The shape in a rule's result. After a mismatch the rank is unknown, so that one error is told once.
+ * (`infer S extends Shape` rather than `Result extends Shape`, which waits for dims that are type
+ * parameters.)
+ */
+export type ShapeOf<Result> = Result extends Fits<infer S> ? S
+  : Result extends infer S extends Shape ? S
+  : Dim[];
 
 /** The shape without `readonly`, which const type parameters add: the one form results are kept in. */
 export type Plain<S extends Shape> = { -readonly [I in keyof S]: S[I] };

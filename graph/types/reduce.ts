@@ -35,8 +35,7 @@ type CheckedKeys<
   Seen extends string = never,
 > = List extends readonly [infer Axis extends number, ...infer Rest extends readonly number[]]
   ? AxisKey<S, Axis> extends [infer Key extends string]
-    ? Key extends Seen
-      ? ShapeMismatch<`${Op}: axis ${Axis} of ${ShapeText<S>} stands twice in ${ShapeText<List>}`>
+    ? Key extends Seen ? ShapeMismatch<`${Op}: axis ${Axis} of ${ShapeText<S>} is named twice`>
     : CheckedKeys<S, Rest, Op, Seen | Key>
   : ShapeMismatch<`${Op}: ${AxisText<S, Axis>}`>
   : [Seen];
