@@ -1,7 +1,8 @@
 /** Activation functions with a gradient of their own: GELU, softplus and the logarithm of sigmoid. */
+import type { DType } from "../dtype.ts";
 import { makeNode, type Node, type Tensor } from "../node.ts";
 import { type Attrs, defineOp, type OpRecord } from "../op.ts";
-import { staticSize } from "../shape.ts";
+import { type Shape, staticSize } from "../shape.ts";
 import { add, maximum, minimum, mul, sub } from "./binary.ts";
 import { inArithmetic } from "./broadcasting.ts";
 import { erf as erfOf } from "./special.ts";
@@ -102,24 +103,32 @@ export const logSigmoidRecord = defineActivation("logSigmoid", {
   decompose: (x) => neg(softplus(neg(x))),
 });
 
-function activation<A extends Attrs>(record: OpRecord<A>, x: Tensor, attrs: A): Node {
-  return inArithmetic([x], (operands) => makeNode(record, operands, attrs));
+function activation<A extends Attrs, D extends DType, S extends Shape>(
+  record: OpRecord<A>,
+  x: Tensor<D, S>,
+  attrs: A,
+): Tensor<D, S> {
+  const node = inArithmetic([x], (operands) => makeNode(record, operands, attrs));
+  return node as Tensor<D, S>;
 }
 
 /**
  * `x` times the normal distribution's probability of less than `x` (Hendrycks and Gimpel 2016):
  * exactly by `"erf"`, approximately by `"tanh"` (the default).
  */
-export function gelu(x: Tensor, approximation: GeluApproximation = "tanh"): Node {
+export function gelu<D extends DType, S extends Shape>(
+  x: Tensor<D, S>,
+  approximation: GeluApproximation = "tanh",
+): Tensor<D, S> {
   return activation(geluRecord, x, { approximation });
 }
 
 /** `log(1 + exp(x))`, without overflow. */
-export function softplus(x: Tensor): Node {
+export function softplus<D extends DType, S extends Shape>(x: Tensor<D, S>): Tensor<D, S> {
   return activation(softplusRecord, x, {});
 }
 
 /** `log(sigmoid(x))`, without underflow. */
-export function logSigmoid(x: Tensor): Node {
+export function logSigmoid<D extends DType, S extends Shape>(x: Tensor<D, S>): Tensor<D, S> {
   return activation(logSigmoidRecord, x, {});
 }

@@ -2,10 +2,12 @@
  * Scaled dot-product attention (Vaswani et al. 2017, equation 1) as a named op, whose gradient
  * recomputes the probabilities from the saved logarithm of the sum of exponentials (Dao et al. 2022).
  */
+import type { DType } from "../dtype.ts";
 import { ShapeError } from "../errors.ts";
 import { makeNode, type Node, type Tensor } from "../node.ts";
 import { defineOp, type OpRecord, type ReferenceTensor } from "../op.ts";
-import { type StaticShape, staticSize } from "../shape.ts";
+import { type Shape, type StaticShape, staticSize } from "../shape.ts";
+import type { LastDim, LeadingDims, ShapeOf } from "../shape_types.ts";
 import { add, mul, sub } from "./binary.ts";
 import { inArithmetic } from "./broadcasting.ts";
 import {
@@ -246,6 +248,12 @@ export interface AttentionOptions {
  * @throws {ShapeError} When the operands do not fit.
  * @throws {DTypeError} When the element types differ or are not floats.
  */
+export function attention<D extends DType, Q extends Shape, V extends Shape>(
+  q: Tensor<D, Q>,
+  k: Tensor,
+  v: Tensor<DType, V>,
+  options?: AttentionOptions,
+): Tensor<D, ShapeOf<[...LeadingDims<Q>, LastDim<V>]>>;
 export function attention(q: Tensor, k: Tensor, v: Tensor, options: AttentionOptions = {}): Node {
   const operands = [q, k, v];
   requireSameDType("attention", operands);

@@ -5,6 +5,7 @@ import type { Node } from "../node.ts";
 import { defineOp, type NotDifferentiable, type OpRecord } from "../op.ts";
 import { sameShape } from "../shape.ts";
 import { elementwise } from "./broadcasting.ts";
+import type { ArithmeticBuilder, ComparisonBuilder } from "./builder_types.ts";
 import { select } from "./convert.ts";
 import {
   at,
@@ -191,6 +192,18 @@ const BINARY = {
   }),
 };
 
+function arithmetic<Op extends string>(record: OpRecord): ArithmeticBuilder<Op> {
+  const build = (a: Operand, b: Operand) => elementwise(record, [a, b], {});
+  // The record's infer and the broadcast before it give just the type that the interface says.
+  return build as ArithmeticBuilder<Op>;
+}
+
+function comparison<Op extends string>(record: OpRecord): ComparisonBuilder<Op> {
+  const build = (a: Operand, b: Operand) => elementwise(record, [a, b], {});
+  // The record's infer and the broadcast before it give just the type that the interface says.
+  return build as ComparisonBuilder<Op>;
+}
+
 /**
  * `a + b`.
  *
@@ -199,96 +212,58 @@ const BINARY = {
  * @throws {ShapeError} When the shapes do not broadcast.
  * @throws {DTypeError} When the element types differ or are not numbers.
  */
-export function add(a: Operand, b: Operand): Node {
-  return elementwise(BINARY.add, [a, b], {});
-}
+export const add: ArithmeticBuilder<"add"> = arithmetic(BINARY.add);
 
 /** `a - b`. */
-export function sub(a: Operand, b: Operand): Node {
-  return elementwise(BINARY.sub, [a, b], {});
-}
+export const sub: ArithmeticBuilder<"sub"> = arithmetic(BINARY.sub);
 
 /** `a * b`. */
-export function mul(a: Operand, b: Operand): Node {
-  return elementwise(BINARY.mul, [a, b], {});
-}
+export const mul: ArithmeticBuilder<"mul"> = arithmetic(BINARY.mul);
 
 /** `a / b`. Whole numbers truncate; by zero they give 0. */
-export function div(a: Operand, b: Operand): Node {
-  return elementwise(BINARY.div, [a, b], {});
-}
+export const div: ArithmeticBuilder<"div"> = arithmetic(BINARY.div);
 
 /** The remainder of `a / b` with the sign of `a`. A whole one by zero is 0. */
-export function rem(a: Operand, b: Operand): Node {
-  return elementwise(BINARY.rem, [a, b], {});
-}
+export const rem: ArithmeticBuilder<"rem"> = arithmetic(BINARY.rem);
 
 /** `a^b`, of floats. NaN where `a` is negative and `b` not whole. */
-export function pow(a: Operand, b: Operand): Node {
-  return elementwise(BINARY.pow, [a, b], {});
-}
+export const pow: ArithmeticBuilder<"pow"> = arithmetic(BINARY.pow);
 
 /** The larger of the two; NaN if either is. Equal operands share the gradient half and half. */
-export function maximum(a: Operand, b: Operand): Node {
-  return elementwise(BINARY.max, [a, b], {});
-}
+export const maximum: ArithmeticBuilder<"maximum"> = arithmetic(BINARY.max);
 
 /** The smaller of the two; NaN if either is. Equal operands share the gradient half and half. */
-export function minimum(a: Operand, b: Operand): Node {
-  return elementwise(BINARY.min, [a, b], {});
-}
+export const minimum: ArithmeticBuilder<"minimum"> = arithmetic(BINARY.min);
 
 /** Whether `a = b`, as bool. */
-export function equal(a: Operand, b: Operand): Node {
-  return elementwise(BINARY.equal, [a, b], {});
-}
+export const equal: ComparisonBuilder<"equal"> = comparison(BINARY.equal);
 
 /** Whether `a != b`, as bool. */
-export function notEqual(a: Operand, b: Operand): Node {
-  return elementwise(BINARY.notEqual, [a, b], {});
-}
+export const notEqual: ComparisonBuilder<"notEqual"> = comparison(BINARY.notEqual);
 
 /** Whether `a < b`, as bool. */
-export function less(a: Operand, b: Operand): Node {
-  return elementwise(BINARY.less, [a, b], {});
-}
+export const less: ComparisonBuilder<"less"> = comparison(BINARY.less);
 
 /** Whether `a <= b`, as bool. */
-export function lessEqual(a: Operand, b: Operand): Node {
-  return elementwise(BINARY.lessEqual, [a, b], {});
-}
+export const lessEqual: ComparisonBuilder<"lessEqual"> = comparison(BINARY.lessEqual);
 
 /** Whether `a > b`, as bool. */
-export function greater(a: Operand, b: Operand): Node {
-  return elementwise(BINARY.greater, [a, b], {});
-}
+export const greater: ComparisonBuilder<"greater"> = comparison(BINARY.greater);
 
 /** Whether `a >= b`, as bool. */
-export function greaterEqual(a: Operand, b: Operand): Node {
-  return elementwise(BINARY.greaterEqual, [a, b], {});
-}
+export const greaterEqual: ComparisonBuilder<"greaterEqual"> = comparison(BINARY.greaterEqual);
 
 /** Bitwise and of whole numbers, logical of truth values. */
-export function and(a: Operand, b: Operand): Node {
-  return elementwise(BINARY.and, [a, b], {});
-}
+export const and: ArithmeticBuilder<"and"> = arithmetic(BINARY.and);
 
 /** Bitwise or of whole numbers, logical of truth values. */
-export function or(a: Operand, b: Operand): Node {
-  return elementwise(BINARY.or, [a, b], {});
-}
+export const or: ArithmeticBuilder<"or"> = arithmetic(BINARY.or);
 
 /** Bitwise exclusive or of whole numbers, logical of truth values. */
-export function xor(a: Operand, b: Operand): Node {
-  return elementwise(BINARY.xor, [a, b], {});
-}
+export const xor: ArithmeticBuilder<"xor"> = arithmetic(BINARY.xor);
 
 /** `a` shifted left by `b` modulo 32 bits. */
-export function shiftLeft(a: Operand, b: Operand): Node {
-  return elementwise(BINARY.shiftLeft, [a, b], {});
-}
+export const shiftLeft: ArithmeticBuilder<"shiftLeft"> = arithmetic(BINARY.shiftLeft);
 
 /** `a` shifted right by `b` modulo 32 bits: logical on u32, arithmetic on i32. */
-export function shiftRight(a: Operand, b: Operand): Node {
-  return elementwise(BINARY.shiftRight, [a, b], {});
-}
+export const shiftRight: ArithmeticBuilder<"shiftRight"> = arithmetic(BINARY.shiftRight);

@@ -4,6 +4,7 @@ import { DTypeError, ShapeError } from "../errors.ts";
 import { makeNode, type Node, Tensor } from "../node.ts";
 import type { Attrs, OpRecord } from "../op.ts";
 import { type Dim, formatShape, sameDim, sameShape, type Shape } from "../shape.ts";
+import type { BroadcastTo, ShapeOf, Valid } from "../shape_types.ts";
 import { cast } from "./convert.ts";
 import { broadcast } from "./movement.ts";
 import { constant } from "./source.ts";
@@ -42,7 +43,15 @@ function joinDims(a: Dim, b: Dim): Dim | undefined {
  *
  * @throws {ShapeError} When it does not fit.
  */
-export function broadcastTo(x: Tensor, shape: Shape): Node {
+export function broadcastTo<D extends DType, S extends Shape, const To extends Shape>(
+  x: Tensor<D, S>,
+  shape: To & Valid<BroadcastTo<S, To>>,
+): Tensor<D, ShapeOf<BroadcastTo<S, To>>> {
+  // The op's infer checks at run time what the rule says of the types.
+  return broadcastNode(x, shape) as Tensor<D, ShapeOf<BroadcastTo<S, To>>>;
+}
+
+function broadcastNode(x: Tensor, shape: Shape): Node {
   if (sameShape(x.shape, shape)) return x;
   const shift = shape.length - x.shape.length;
   if (shift < 0) {
@@ -119,5 +128,5 @@ export function broadcasted<A extends Attrs>(
   attrs: A,
 ): Node {
   const shape = broadcastShapes(record.name, operands);
-  return makeNode(record, operands.map((operand) => broadcastTo(operand, shape)), attrs);
+  return makeNode(record, operands.map((operand) => broadcastNode(operand, shape)), attrs);
 }

@@ -1,9 +1,18 @@
 /** Sums of products over shared axes: einsum of two operands, and matmul in terms of it. */
+import type { DType } from "../dtype.ts";
 import { ShapeError } from "../errors.ts";
 import { makeNode, type Node, type Tensor } from "../node.ts";
 import { defineOp } from "../op.ts";
-import { type Dim, sameDim, type StaticShape, staticSize } from "../shape.ts";
+import { type Dim, sameDim, type Shape, type StaticShape, staticSize } from "../shape.ts";
+import type {
+  Contract,
+  ContractSpec as ContractPattern,
+  MatMul,
+  ShapeOf,
+  Valid,
+} from "../shape_types.ts";
 import { inArithmetic } from "./broadcasting.ts";
+import type { JointDType, SameDTypeAs } from "./builder_types.ts";
 import { reshape } from "./movement.ts";
 import { sum } from "./reduce.ts";
 import {
@@ -223,6 +232,17 @@ function checkPattern(pattern: string, spec: ContractSpec, a: Tensor, b: Tensor)
  *   of one name disagree.
  * @throws {DTypeError} When the element types differ or are not floats.
  */
+export function contract<
+  const Pattern extends string,
+  D extends DType,
+  A extends Shape,
+  E extends DType,
+  B extends Shape,
+>(
+  pattern: Pattern & Valid<ContractPattern<Pattern>>,
+  a: Tensor<D, A>,
+  b: Tensor<E, B> & SameDTypeAs<D, E, "contract"> & Valid<Contract<Pattern, A, B>>,
+): Tensor<JointDType<D, E>, ShapeOf<Contract<Pattern, A, B>>>;
 export function contract(pattern: string, a: Tensor, b: Tensor): Node {
   const spec = parsePattern(pattern, [a, b]);
   requireSameDType("contract", [a, b]);
@@ -243,6 +263,10 @@ export function contract(pattern: string, a: Tensor, b: Tensor): Node {
  * @throws {ShapeError} When the sizes disagree, or an operand is a scalar or a vector.
  * @throws {DTypeError} When the element types differ or are not floats.
  */
+export function matmul<D extends DType, A extends Shape, E extends DType, B extends Shape>(
+  a: Tensor<D, A>,
+  b: Tensor<E, B> & SameDTypeAs<D, E, "matmul"> & Valid<MatMul<A, B>>,
+): Tensor<JointDType<D, E>, ShapeOf<MatMul<A, B>>>;
 export function matmul(a: Tensor, b: Tensor): Node {
   if (a.shape.length < 2 || b.shape.length < 2) {
     throw new ShapeError("matmul", "an operand has fewer than 2 axes", textsOf([a, b]));

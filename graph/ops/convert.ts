@@ -3,14 +3,17 @@ import { type DType, isFloat } from "../dtype.ts";
 import { DTypeError, ShapeError } from "../errors.ts";
 import { makeNode, type Node, Tensor } from "../node.ts";
 import { defineOp } from "../op.ts";
-import { sameShape } from "../shape.ts";
+import { sameShape, type Shape } from "../shape.ts";
+import type { Broadcast, ShapeOf, Valid } from "../shape_types.ts";
 import { broadcasted, resolve } from "./broadcasting.ts";
+import type { JointDType, SameDTypeAs } from "./builder_types.ts";
 import { constant, zeros } from "./source.ts";
 import { roundToFormat } from "./special.ts";
 import {
   at,
   DISCRETE,
   inputAt,
+  type Literal,
   noFlops,
   oncePerElement,
   onlyOperand,
@@ -118,8 +121,12 @@ export const stopGradientRecord = defineOp({
  * To f16 and bf16 it rounds to nearest, ties to even. Floats to whole numbers truncate and
  * saturate, NaN gives 0; i32 and u32 convert modulo 2^32; to bool is "not zero".
  */
-export function cast(x: Tensor, dtype: DType): Node {
-  return x.dtype === dtype ? x : makeNode(castRecord, [x], { dtype });
+export function cast<const To extends DType, S extends Shape>(
+  x: Tensor<DType, S>,
+  dtype: To,
+): Tensor<To, S> {
+  const node = x.dtype === dtype ? x : makeNode(castRecord, [x], { dtype });
+  return node as Tensor<To, S>;
 }
 
 /**
@@ -127,8 +134,12 @@ export function cast(x: Tensor, dtype: DType): Node {
  *
  * @throws {DTypeError} When `x` is of another type.
  */
-export function bitcast(x: Tensor, dtype: "f32" | "i32" | "u32"): Node {
-  return x.dtype === dtype ? x : makeNode(bitcastRecord, [x], { dtype });
+export function bitcast<const To extends "f32" | "i32" | "u32", S extends Shape>(
+  x: Tensor<DType, S>,
+  dtype: To,
+): Tensor<To, S> {
+  const node = x.dtype === dtype ? x : makeNode(bitcastRecord, [x], { dtype });
+  return node as Tensor<To, S>;
 }
 
 /**
@@ -137,6 +148,29 @@ export function bitcast(x: Tensor, dtype: "f32" | "i32" | "u32"): Node {
  * @throws {DTypeError} When the condition is not bool or the branches' types differ.
  * @throws {ShapeError} When the shapes do not broadcast.
  */
+export function select<C extends Shape>(
+  condition: Tensor<DType, C>,
+  a: Literal,
+  b: Literal,
+): Tensor<"f32" | "bool", C>;
+export function select<C extends Shape, D extends DType, B extends Shape>(
+  condition: Tensor<DType, C>,
+  a: Literal,
+  b: Tensor<D, B> & Valid<Broadcast<C, B, "select">>,
+): Tensor<D, ShapeOf<Broadcast<C, B, "select">>>;
+export function select<
+  C extends Shape,
+  D extends DType,
+  A extends Shape,
+  E extends DType = D,
+  B extends Shape = [],
+>(
+  condition: Tensor<DType, C>,
+  a: Tensor<D, A> & Valid<Broadcast<C, A, "select">>,
+  b:
+    | Literal
+    | (Tensor<E, B> & SameDTypeAs<D, E, "select"> & Valid<SelectShape<C, A, B>>),
+): Tensor<JointDType<D, E>, ShapeOf<SelectShape<C, A, B>>>;
 export function select(condition: Tensor, a: Operand, b: Operand): Node {
   if (condition.dtype !== "bool") {
     const given = [condition, a, b].filter((operand) => operand instanceof Tensor);
@@ -157,10 +191,16 @@ export function select(condition: Tensor, a: Operand, b: Operand): Node {
   return broadcasted(selectRecord, [condition, ...resolve("select", [a, b])], {});
 }
 
+type SelectShape<C extends Shape, A extends Shape, B extends Shape> = Broadcast<
+  ShapeOf<Broadcast<C, A, "select">>,
+  B,
+  "select"
+>;
+
 /** {@linkcode select} under NumPy's name. */
 export const where: typeof select = select;
 
 /** `x`, whose gradient is taken to be zero. */
-export function stopGradient(x: Tensor): Node {
-  return makeNode(stopGradientRecord, [x], {});
+export function stopGradient<D extends DType, S extends Shape>(x: Tensor<D, S>): Tensor<D, S> {
+  return makeNode(stopGradientRecord, [x], {}) as Tensor<D, S>;
 }

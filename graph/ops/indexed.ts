@@ -1,8 +1,10 @@
 /** Ops that read or add at computed places. */
+import type { DType } from "../dtype.ts";
 import { DTypeError, ShapeError } from "../errors.ts";
 import { makeNode, type Node, type Tensor } from "../node.ts";
 import { defineOp } from "../op.ts";
 import { type Dim, sameShape, type Shape, staticSize } from "../shape.ts";
+import type { ShapeOf, Take, Valid } from "../shape_types.ts";
 import { equal } from "./binary.ts";
 import { inArithmetic } from "./broadcasting.ts";
 import { cast } from "./convert.ts";
@@ -146,6 +148,16 @@ export const scatterAddRecord = defineOp<{ readonly axis: number; readonly size:
  * @throws {ShapeError} When there is no such axis, or nothing along it.
  * @throws {DTypeError} When the indices are not i32.
  */
+export function gather<
+  D extends DType,
+  S extends Shape,
+  I extends Shape,
+  const Axis extends number = 0,
+>(
+  x: Tensor<D, S>,
+  indices: Tensor<DType, I>,
+  axis?: Axis & Valid<Take<S, I, Axis, "gather">>,
+): Tensor<D, ShapeOf<Take<S, I, Axis, "gather">>>;
 export function gather(x: Tensor, indices: Tensor, axis = 0): Node {
   return makeNode(gatherRecord, [x, indices], { axis: axisOf("gather", axis, x) });
 }
@@ -161,17 +173,27 @@ export const take: typeof gather = gather;
  * @throws {ShapeError} When the updates' axes do not match the indices'.
  * @throws {DTypeError} When the indices are not i32 or the updates not floats.
  */
-export function scatterAdd(updates: Tensor, indices: Tensor, axis: number, size: Dim): Node {
-  return inArithmetic(
+export function scatterAdd<D extends DType>(
+  updates: Tensor<D>,
+  indices: Tensor,
+  axis: number,
+  size: Dim,
+): Tensor<D> {
+  const node = inArithmetic(
     [updates, indices],
     (operands) => makeNode(scatterAddRecord, operands, { axis, size }),
   );
+  return node as Tensor<D>;
 }
 
 /**
  * A 1 in the place that each label (i32) names along a new last axis of `count` elements and 0
  * elsewhere, as f32; all zeros for a label out of range.
  */
+export function oneHot<S extends Shape, const Count extends number>(
+  labels: Tensor<DType, S>,
+  count: Count,
+): Tensor<"f32", [...S, Count]>;
 export function oneHot(labels: Tensor, count: number): Node {
   const column = expandDims(labels, -1);
   return cast(equal(column, iota([count], "i32")), "f32");

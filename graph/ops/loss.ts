@@ -1,10 +1,13 @@
 /** Cross-entropy losses over the last axis, with soft labels. */
+import type { DType } from "../dtype.ts";
 import { ShapeError } from "../errors.ts";
 import { makeNode, type Node, type Tensor } from "../node.ts";
 import { defineOp, type OpRecord } from "../op.ts";
-import { sameShape, staticSize } from "../shape.ts";
+import { sameShape, type Shape, staticSize } from "../shape.ts";
+import type { LeadingDims, SameShape, ShapeOf, Valid } from "../shape_types.ts";
 import { add, maximum, mul, sub } from "./binary.ts";
 import { inArithmetic } from "./broadcasting.ts";
+import type { SameDTypeAs } from "./builder_types.ts";
 import { expandDims } from "./movement.ts";
 import { sum } from "./reduce.ts";
 import { exponentials, logSoftmax, logSumExpOf, softmax } from "./softmax.ts";
@@ -117,6 +120,18 @@ function loss(record: OpRecord, logits: Tensor, labels: Tensor): Node {
  * @throws {ShapeError} When the shapes differ.
  * @throws {DTypeError} When the element types differ or are not floats.
  */
+export function softmaxCrossEntropy<
+  D extends DType,
+  A extends Shape,
+  E extends DType,
+  B extends Shape,
+>(
+  logits: Tensor<D, A>,
+  labels:
+    & Tensor<E, B>
+    & SameDTypeAs<D, E, "softmaxCrossEntropy">
+    & Valid<SameShape<A, B, "softmaxCrossEntropy">>,
+): Tensor<D, ShapeOf<LeadingDims<A>>>;
 export function softmaxCrossEntropy(logits: Tensor, labels: Tensor): Node {
   return loss(softmaxCrossEntropyRecord, logits, labels);
 }
@@ -128,6 +143,18 @@ export function softmaxCrossEntropy(logits: Tensor, labels: Tensor): Node {
  * @throws {ShapeError} When the shapes differ.
  * @throws {DTypeError} When the element types differ or are not floats.
  */
+export function sigmoidCrossEntropy<
+  D extends DType,
+  A extends Shape,
+  E extends DType,
+  B extends Shape,
+>(
+  logits: Tensor<D, A>,
+  labels:
+    & Tensor<E, B>
+    & SameDTypeAs<D, E, "sigmoidCrossEntropy">
+    & Valid<SameShape<A, B, "sigmoidCrossEntropy">>,
+): Tensor<D, ShapeOf<LeadingDims<A>>>;
 export function sigmoidCrossEntropy(logits: Tensor, labels: Tensor): Node {
   return loss(sigmoidCrossEntropyRecord, logits, labels);
 }

@@ -4,6 +4,7 @@ export {
   constant,
   type ConstantData,
   type ConstantOptions,
+  type ConstantValue,
   dimSize,
   full,
   input,
@@ -57,7 +58,14 @@ export {
 } from "./binary.ts";
 export { broadcast, expandDims, reshape, reverse, squeeze, transpose } from "./movement.ts";
 export { concat, pad, type Padding, slice, sliceAxis, split, stack } from "./pieces.ts";
-export { argmax, max, mean, min, type ReduceOptions, sum } from "./reduce.ts";
+export type {
+  ArithmeticBuilder,
+  ComparisonBuilder,
+  ReduceBuilder,
+  ReduceOptions,
+  UnaryBuilder,
+} from "./builder_types.ts";
+export { argmax, max, mean, min, sum } from "./reduce.ts";
 export { contract, matmul } from "./contract.ts";
 export { gather, oneHot, scatterAdd, take } from "./indexed.ts";
 export { logSoftmax, softmax } from "./softmax.ts";

@@ -1,4 +1,5 @@
 /** Ops that change where elements stand: reshape, transpose, broadcast and reverse. */
+import type { DType } from "../dtype.ts";
 import { ShapeError } from "../errors.ts";
 import { makeNode, type Node, type Tensor } from "../node.ts";
 import { defineOp } from "../op.ts";
@@ -11,6 +12,7 @@ import {
   sameShape,
   type Shape,
 } from "../shape.ts";
+import type { Expand, Plain, Reshape, ShapeOf, Squeeze, Transpose, Valid } from "../shape_types.ts";
 import { sum } from "./reduce.ts";
 import {
   at,
@@ -27,6 +29,11 @@ import {
   stridedOffsets,
   textsOf,
 } from "./support.ts";
+
+type Reversed<S extends readonly unknown[], Done extends Shape = []> = number extends S["length"]
+  ? Dim[]
+  : S extends readonly [infer Head extends Dim, ...infer Rest] ? Reversed<Rest, [Head, ...Done]>
+  : Done;
 
 /** The same elements in another shape. */
 export const reshapeRecord = defineOp<{ readonly shape: Shape }>({
@@ -177,9 +184,13 @@ export const reverseRecord = defineOp<{ readonly axes: readonly number[] }>({
  *
  * @throws {ShapeError} When the shapes have different numbers of elements.
  */
-export function reshape(x: Tensor, shape: Shape): Node {
+export function reshape<D extends DType, S extends Shape, const To extends Shape>(
+  x: Tensor<D, S>,
+  shape: To & Valid<Reshape<S, To>>,
+): Tensor<D, ShapeOf<Reshape<S, To>>> {
   const filled = fillRest(x, shape);
-  return sameShape(x.shape, filled) ? x : makeNode(reshapeRecord, [x], { shape: filled });
+  const node = sameShape(x.shape, filled) ? x : makeNode(reshapeRecord, [x], { shape: filled });
+  return node as Tensor<D, ShapeOf<Reshape<S, To>>>;
 }
 
 function fillRest(x: Tensor, shape: Shape): Shape {
@@ -203,6 +214,17 @@ function fillRest(x: Tensor, shape: Shape): Shape {
  *
  * @throws {ShapeError} When the permutation does not name every axis once.
  */
+export function transpose<D extends DType, S extends Shape>(
+  x: Tensor<D, S>,
+): Tensor<D, Reversed<S>>;
+export function transpose<
+  D extends DType,
+  S extends Shape,
+  const Permutation extends readonly number[],
+>(
+  x: Tensor<D, S>,
+  permutation: Permutation & Valid<Transpose<S, Permutation>>,
+): Tensor<D, ShapeOf<Transpose<S, Permutation>>>;
 export function transpose(x: Tensor, permutation?: readonly number[]): Node {
   const order = permutation === undefined
     ? range(x.shape.length).reverse()
@@ -217,6 +239,11 @@ export function transpose(x: Tensor, permutation?: readonly number[]): Node {
  *
  * @throws {ShapeError} When `x` does not fit.
  */
+export function broadcast<D extends DType, const To extends Shape>(
+  x: Tensor<D>,
+  shape: To,
+  axes?: readonly number[],
+): Tensor<D, Plain<To>>;
 export function broadcast(x: Tensor, shape: Shape, axes?: readonly number[]): Node {
   const shift = shape.length - x.shape.length;
   const places = axes ?? range(x.shape.length).map((axis) => axis + shift);
@@ -229,9 +256,13 @@ export function broadcast(x: Tensor, shape: Shape, axes?: readonly number[]): No
  *
  * @throws {ShapeError} When there is no such axis.
  */
-export function reverse(x: Tensor, axes?: Axes): Node {
+export function reverse<D extends DType, S extends Shape>(
+  x: Tensor<D, S>,
+  axes?: Axes,
+): Tensor<D, S> {
   const list = axesOf("reverse", axes, x);
-  return list.length === 0 ? x : makeNode(reverseRecord, [x], { axes: list });
+  const node = list.length === 0 ? x : makeNode(reverseRecord, [x], { axes: list });
+  return node as Tensor<D, S>;
 }
 
 /**
@@ -239,6 +270,10 @@ export function reverse(x: Tensor, axes?: Axes): Node {
  *
  * @throws {ShapeError} When there is no such place.
  */
+export function expandDims<D extends DType, S extends Shape, const Axis extends number>(
+  x: Tensor<D, S>,
+  axis: Axis & Valid<Expand<S, Axis, "expandDims">>,
+): Tensor<D, ShapeOf<Expand<S, Axis, "expandDims">>>;
 export function expandDims(x: Tensor, axis: number): Node {
   const wider: OperandType = { dtype: x.dtype, label: x.label, shape: [...x.shape, 1] };
   const place = axisOf("expandDims", axis, wider);
@@ -250,6 +285,10 @@ export function expandDims(x: Tensor, axis: number): Node {
  *
  * @throws {ShapeError} When the axis is missing or has another size.
  */
+export function squeeze<D extends DType, S extends Shape, const Axis extends number>(
+  x: Tensor<D, S>,
+  axis: Axis & Valid<Squeeze<S, Axis>>,
+): Tensor<D, ShapeOf<Squeeze<S, Axis>>>;
 export function squeeze(x: Tensor, axis: number): Node {
   const place = axisOf("squeeze", axis, x);
   if (x.shape[place] !== 1) {

@@ -1,8 +1,9 @@
 /** Layer normalisation (Ba, Kiros and Hinton 2016), and without centring, the root-mean-square one. */
+import type { DType } from "../dtype.ts";
 import { ShapeError } from "../errors.ts";
 import { makeNode, type Node, type Tensor } from "../node.ts";
 import { defineOp } from "../op.ts";
-import { sameDim, staticSize } from "../shape.ts";
+import { sameDim, type Shape, staticSize } from "../shape.ts";
 import { add, mul, sub } from "./binary.ts";
 import { inArithmetic } from "./broadcasting.ts";
 import { mean, sum } from "./reduce.ts";
@@ -140,7 +141,10 @@ export interface LayerNormOptions {
  * @throws {ShapeError} When scale or bias are not vectors of the last axis' size.
  * @throws {DTypeError} When the element types differ or are not floats.
  */
-export function layerNorm(x: Tensor, options: LayerNormOptions = {}): Node {
+export function layerNorm<D extends DType, S extends Shape>(
+  x: Tensor<D, S>,
+  options: LayerNormOptions = {},
+): Tensor<D, S> {
   const { scale, bias, epsilon = 1e-6, center = true } = options;
   const operands = [x, scale, bias].filter((operand) => operand !== undefined);
   requireSameDType("layerNorm", operands);
@@ -151,5 +155,6 @@ export function layerNorm(x: Tensor, options: LayerNormOptions = {}): Node {
     hasScale: scale !== undefined,
     hasBias: bias !== undefined,
   };
-  return inArithmetic(operands, (ready) => makeNode(layerNormRecord, ready, attrs));
+  const node = inArithmetic(operands, (ready) => makeNode(layerNormRecord, ready, attrs));
+  return node as Tensor<D, S>;
 }

@@ -1,8 +1,10 @@
 /** Images into rows of patches (Dosovitskiy et al. 2020, section 3.1). */
+import type { DType } from "../dtype.ts";
 import { ShapeError } from "../errors.ts";
-import { makeNode, type Node, type Tensor } from "../node.ts";
+import { makeNode, type Tensor } from "../node.ts";
 import { defineOp } from "../op.ts";
-import { divideDims, multiplyDims } from "../shape.ts";
+import { divideDims, multiplyDims, type Shape } from "../shape.ts";
+import type { Patchify, ShapeOf, Valid } from "../shape_types.ts";
 import { reshape, transpose } from "./movement.ts";
 import {
   at,
@@ -75,6 +77,10 @@ function patchGrid(x: OperandType, patch: number) {
  *
  * @throws {ShapeError} When `x` has another rank or a side is not a multiple of `patch`.
  */
-export function patchify(x: Tensor, patch: number): Node {
-  return makeNode(patchifyRecord, [x], { patch });
+export function patchify<D extends DType, S extends Shape, const Patch extends number>(
+  x: Tensor<D, S>,
+  patch: Patch & Valid<Patchify<S, Patch>>,
+): Tensor<D, ShapeOf<Patchify<S, Patch>>> {
+  const node = makeNode(patchifyRecord, [x], { patch });
+  return node as Tensor<D, ShapeOf<Patchify<S, Patch>>>;
 }

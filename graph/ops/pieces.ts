@@ -1,10 +1,22 @@
 /** Ops that cut tensors and put them together: slice, pad and concat. */
+import type { DType } from "../dtype.ts";
 import { ShapeError } from "../errors.ts";
 import { makeNode, type Node, type Tensor } from "../node.ts";
 import { defineOp } from "../op.ts";
 import { type Dim, formatShape, sameDim, type Shape, staticSize } from "../shape.ts";
-import { expandDims } from "./movement.ts";
+import type {
+  Concat,
+  Pad,
+  SameDType,
+  ShapeOf,
+  ShapesOf,
+  Slice,
+  SliceAxis,
+  Valid,
+} from "../shape_types.ts";
 import { resolve } from "./broadcasting.ts";
+import type { SameRank } from "./builder_types.ts";
+import { expandDims } from "./movement.ts";
 import {
   at,
   axisOf,
@@ -235,6 +247,22 @@ function concatSize(
  *
  * @throws {ShapeError} When a range does not lie in its axis.
  */
+export function slice<
+  D extends DType,
+  S extends Shape,
+  const Starts extends readonly number[],
+  const Ends extends Shape,
+>(
+  x: Tensor<D, S>,
+  starts: Starts,
+  ends: Ends & Valid<Slice<S, Starts, Ends>>,
+): Tensor<D, ShapeOf<Slice<S, Starts, Ends>>>;
+export function slice<D extends DType, S extends Shape>(
+  x: Tensor<D, S>,
+  starts: readonly number[],
+  ends: Shape,
+  steps: readonly number[],
+): Tensor<D, SameRank<S>>;
 export function slice(
   x: Tensor,
   starts: readonly number[],
@@ -265,6 +293,25 @@ export function slice(
  *
  * @throws {ShapeError} When there is no such axis or part of it.
  */
+export function sliceAxis<
+  D extends DType,
+  S extends Shape,
+  const Axis extends number,
+  const Start extends number,
+  const End extends number,
+>(
+  x: Tensor<D, S>,
+  axis: Axis,
+  start: Start,
+  end: End & Valid<SliceAxis<S, Axis, Start, End>>,
+): Tensor<D, ShapeOf<SliceAxis<S, Axis, Start, End>>>;
+export function sliceAxis<D extends DType, S extends Shape>(
+  x: Tensor<D, S>,
+  axis: number,
+  start: number,
+  end?: number,
+  step?: number,
+): Tensor<D, SameRank<S>>;
 export function sliceAxis(x: Tensor, axis: number, start: number, end?: number, step = 1): Node {
   const place = axisOf("slice", axis, x);
   return slice(
@@ -290,6 +337,23 @@ export interface Padding {
  *
  * @throws {ShapeError} When a margin is negative, or on an axis of symbolic size.
  */
+export function pad<
+  D extends DType,
+  S extends Shape,
+  const Low extends readonly number[],
+  const High extends readonly number[],
+>(
+  x: Tensor<D, S>,
+  padding: {
+    readonly low: Low;
+    readonly high: High & Valid<Pad<S, Low, High>>;
+    readonly value?: number;
+  },
+): Tensor<D, ShapeOf<Pad<S, Low, High>>>;
+export function pad<D extends DType, S extends Shape>(
+  x: Tensor<D, S>,
+  padding: Padding,
+): Tensor<D, SameRank<S>>;
 export function pad(x: Tensor, padding: Padding): Node {
   const none = x.shape.map(() => 0);
   const { low = none, high = none, interior = none, value = 0 } = padding;
@@ -309,6 +373,10 @@ export function pad(x: Tensor, padding: Padding): Node {
  * @throws {DTypeError} When their element types differ.
  * @throws {TypeError} When there are none.
  */
+export function concat<const Ts extends readonly Tensor[], const Axis extends number>(
+  tensors: Ts & Valid<Concat<ShapesOf<Ts>, Axis>> & Valid<SameDType<Ts, "concat">>,
+  axis: Axis,
+): Tensor<Ts[number]["dtype"], ShapeOf<Concat<ShapesOf<Ts>, Axis>>>;
 export function concat(tensors: readonly Tensor[], axis: number): Node {
   const first = tensors[0];
   if (first === undefined) throw new TypeError("concat: there are no tensors: wanted at least one");
@@ -321,8 +389,12 @@ export function concat(tensors: readonly Tensor[], axis: number): Node {
  *
  * @throws {ShapeError} When their shapes differ.
  */
-export function stack(tensors: readonly Tensor[], axis = 0): Node {
-  return concat(resolve("stack", tensors).map((part) => expandDims(part, axis)), axis);
+export function stack<D extends DType>(tensors: readonly Tensor<D>[], axis = 0): Tensor<D> {
+  const joined: Node = concat(
+    resolve("stack", tensors).map((part) => expandDims(part, axis)),
+    axis,
+  );
+  return joined as Tensor<D>;
 }
 
 /**
@@ -330,7 +402,11 @@ export function stack(tensors: readonly Tensor[], axis = 0): Node {
  *
  * @throws {ShapeError} When the size is not a multiple of `count`, or symbolic.
  */
-export function split(x: Tensor, count: number, axis: number): Node[] {
+export function split<D extends DType, S extends Shape>(
+  x: Tensor<D, S>,
+  count: number,
+  axis: number,
+): Tensor<D, SameRank<S>>[] {
   const place = axisOf("split", axis, x);
   const size = x.shape[place];
   if (typeof size !== "number" || !Number.isInteger(count) || count < 1 || size % count !== 0) {

@@ -3,9 +3,11 @@
  * is a u32[2]; make as many as are needed with {@linkcode foldIn} and {@linkcode splitKey}, and use
  * each once.
  */
+import type { DType } from "../dtype.ts";
 import { DTypeError, ShapeError } from "../errors.ts";
 import type { Node, Tensor } from "../node.ts";
 import { elementCount, sameShape, type Shape } from "../shape.ts";
+import type { Plain } from "../shape_types.ts";
 import { less, mul, shiftRight, sub } from "./binary.ts";
 import { broadcastTo, inArithmetic } from "./broadcasting.ts";
 import { cast, select } from "./convert.ts";
@@ -21,7 +23,7 @@ import { cos, log, sqrt } from "./unary.ts";
  *
  * @throws {RangeError} When the seed is something else.
  */
-export function randomKey(seed: number): Node {
+export function randomKey(seed: number): Tensor<"u32", [2]> {
   return constant([0, seed], { dtype: "u32" });
 }
 
@@ -45,6 +47,10 @@ function streamBits(op: string, key: Tensor, shape: Shape, word: ThreefryWord): 
  *
  * @throws {ShapeError} When the key is not a u32[2].
  */
+export function randomBits<const S extends Shape>(
+  key: Tensor,
+  shape: S,
+): Tensor<"u32", Plain<S>>;
 export function randomBits(key: Tensor, shape: Shape): Node {
   return streamBits("randomBits", key, shape, "xor");
 }
@@ -54,7 +60,7 @@ export function randomBits(key: Tensor, shape: Shape): Node {
  *
  * @throws {DTypeError} When `data` is not u32.
  */
-export function foldIn(key: Tensor, data: Tensor | number): Node {
+export function foldIn(key: Tensor, data: Tensor | number): Tensor<"u32", [2]> {
   const counter = typeof data === "number" ? constant(data, { dtype: "u32" }) : data;
   requireDType("foldIn", [counter], ["u32"]);
   if (counter.shape.length !== 0) {
@@ -63,7 +69,7 @@ export function foldIn(key: Tensor, data: Tensor | number): Node {
   const words = keyWords("foldIn", key, []);
   const word = (name: ThreefryWord) =>
     reshape(threefry(name, words, [constant(0, { dtype: "u32" }), counter]), [1]);
-  return concat([word("first"), word("second")], 0);
+  return concat([word("first"), word("second")], 0) as Tensor<"u32", [2]>;
 }
 
 /**
@@ -72,7 +78,7 @@ export function foldIn(key: Tensor, data: Tensor | number): Node {
  *
  * @throws {RangeError} When `count` is not a whole number >= 1.
  */
-export function splitKey(key: Tensor, count = 2): Node[] {
+export function splitKey(key: Tensor, count = 2): Tensor<"u32", [2]>[] {
   if (!Number.isSafeInteger(count) || count < 1) {
     throw new RangeError(`splitKey: cannot make ${count} keys: wanted a whole number >= 1`);
   }
@@ -89,6 +95,10 @@ function fraction(bits: Node): Node {
  *
  * @throws {ShapeError} When the key is not a u32[2].
  */
+export function uniform<const S extends Shape>(
+  key: Tensor,
+  shape: S,
+): Tensor<"f32", Plain<S>>;
 export function uniform(key: Tensor, shape: Shape): Node {
   return fraction(streamBits("uniform", key, shape, "xor"));
 }
@@ -99,6 +109,10 @@ export function uniform(key: Tensor, shape: Shape): Node {
  *
  * @throws {ShapeError} When the key is not a u32[2].
  */
+export function normal<const S extends Shape>(
+  key: Tensor,
+  shape: S,
+): Tensor<"f32", Plain<S>>;
 export function normal(key: Tensor, shape: Shape): Node {
   const positive = sub(1, fraction(streamBits("normal", key, shape, "first")));
   const angle = mul(fraction(streamBits("normal", key, shape, "second")), 2 * Math.PI);
@@ -110,6 +124,11 @@ export function normal(key: Tensor, shape: Shape): Node {
  *
  * @throws {RangeError} When the probability is not in [0, 1].
  */
+export function bernoulli<const S extends Shape>(
+  key: Tensor,
+  probability: number,
+  shape: S,
+): Tensor<"bool", Plain<S>>;
 export function bernoulli(key: Tensor, probability: number, shape: Shape): Node {
   if (!(probability >= 0 && probability <= 1)) {
     throw new RangeError(`bernoulli: probability ${probability} is not in [0, 1]`);
@@ -123,6 +142,11 @@ export function bernoulli(key: Tensor, probability: number, shape: Shape): Node 
  *
  * @throws {RangeError} When the rate is not in [0, 1).
  */
+export function dropout<D extends DType, S extends Shape>(
+  key: Tensor,
+  x: Tensor<D, S>,
+  rate: number,
+): Tensor<D, S>;
 export function dropout(key: Tensor, x: Tensor, rate: number): Node {
   if (!(rate >= 0 && rate < 1)) {
     throw new RangeError(`dropout: rate ${rate} is not in [0, 1)`);

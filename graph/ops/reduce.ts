@@ -1,10 +1,13 @@
 /** Ops that fold axes away. */
+import type { DType } from "../dtype.ts";
 import { ShapeError } from "../errors.ts";
 import { makeNode, type Node, type Tensor } from "../node.ts";
 import { defineOp, type OpRecord } from "../op.ts";
 import { type Dim, elementCount, type Shape, staticSize } from "../shape.ts";
+import type { Reduce, ShapeOf, Valid } from "../shape_types.ts";
 import { div, equal, mul } from "./binary.ts";
 import { inArithmetic } from "./broadcasting.ts";
+import type { ReduceBuilder, ReduceOptions } from "./builder_types.ts";
 import { cast, select } from "./convert.ts";
 import { broadcast, reshape } from "./movement.ts";
 import { dimSize, zeros } from "./source.ts";
@@ -145,18 +148,19 @@ export const argmaxRecord = defineOp<{ readonly axis: number }>({
   },
 });
 
-/** Options of the folding builders. */
-export interface ReduceOptions {
-  /** Whether the folded axes stay, with size 1. */
-  readonly keepDims?: boolean;
-}
-
 function fold(name: FoldName, x: Tensor, axes: Axes | undefined, options: ReduceOptions): Node {
   const list = axesOf(name, axes, x);
   const folded = list.length === 0
     ? x
     : inArithmetic([x], (operands) => makeNode(FOLDS[name], operands, { axes: list }));
   return options.keepDims === true ? reshape(folded, withOnes(x.shape, list)) : folded;
+}
+
+function folding<Name extends FoldName>(name: Name): ReduceBuilder<Name> {
+  const build = (x: Tensor, axes?: Axes, options: ReduceOptions = {}) =>
+    fold(name, x, axes, options);
+  // The record's infer and the reshape after it give just the type that the rule says.
+  return build as ReduceBuilder<Name>;
 }
 
 /**
@@ -166,9 +170,7 @@ function fold(name: FoldName, x: Tensor, axes: Axes | undefined, options: Reduce
  * @throws {ShapeError} When there is no such axis.
  * @throws {DTypeError} Of bools: cast them first.
  */
-export function sum(x: Tensor, axes?: Axes, options: ReduceOptions = {}): Node {
-  return fold("sum", x, axes, options);
-}
+export const sum: ReduceBuilder<"sum"> = folding("sum");
 
 /**
  * The largest element over the axes (all by default); NaN if any is. Of no elements, the lowest
@@ -176,9 +178,7 @@ export function sum(x: Tensor, axes?: Axes, options: ReduceOptions = {}): Node {
  *
  * @throws {ShapeError} When there is no such axis.
  */
-export function max(x: Tensor, axes?: Axes, options: ReduceOptions = {}): Node {
-  return fold("max", x, axes, options);
-}
+export const max: ReduceBuilder<"max"> = folding("max");
 
 /**
  * The smallest element over the axes (all by default); NaN if any is. Of no elements, the highest
@@ -186,9 +186,7 @@ export function max(x: Tensor, axes?: Axes, options: ReduceOptions = {}): Node {
  *
  * @throws {ShapeError} When there is no such axis.
  */
-export function min(x: Tensor, axes?: Axes, options: ReduceOptions = {}): Node {
-  return fold("min", x, axes, options);
-}
+export const min: ReduceBuilder<"min"> = folding("min");
 
 /**
  * The arithmetic mean over the axes (all by default), of floats. Symbolic sizes get their number
@@ -197,7 +195,9 @@ export function min(x: Tensor, axes?: Axes, options: ReduceOptions = {}): Node {
  * @throws {ShapeError} When there is no such axis.
  * @throws {DTypeError} Of whole numbers and bools.
  */
-export function mean(x: Tensor, axes?: Axes, options: ReduceOptions = {}): Node {
+export const mean: ReduceBuilder<"mean"> = averaging as ReduceBuilder<"mean">;
+
+function averaging(x: Tensor, axes?: Axes, options: ReduceOptions = {}): Node {
   const list = axesOf("mean", axes, x);
   return inArithmetic([x], (operands) => {
     const operand = at(operands, 0);
@@ -217,6 +217,10 @@ function inverseCount(count: Dim): number | Node {
  *
  * @throws {ShapeError} When there is no such axis, or nothing along it.
  */
+export function argmax<S extends Shape, const Axis extends number = -1>(
+  x: Tensor<DType, S>,
+  axis?: Axis & Valid<Reduce<S, Axis, false, "argmax">>,
+): Tensor<"i32", ShapeOf<Reduce<S, Axis, false, "argmax">>>;
 export function argmax(x: Tensor, axis = -1): Node {
   const place = axisOf("argmax", axis, x);
   return inArithmetic([x], (operands) => makeNode(argmaxRecord, operands, { axis: place }));

@@ -1,7 +1,8 @@
 /** Softmax and its logarithm along one axis. */
+import type { DType } from "../dtype.ts";
 import { makeNode, type Node, type Tensor } from "../node.ts";
 import { defineOp, type OpRecord, type ReferenceTensor } from "../op.ts";
-import { type StaticShape, staticSize } from "../shape.ts";
+import { type Shape, type StaticShape, staticSize } from "../shape.ts";
 import { mul, sub } from "./binary.ts";
 import { inArithmetic } from "./broadcasting.ts";
 import { stopGradient } from "./convert.ts";
@@ -125,9 +126,13 @@ export const logSoftmaxRecord = defineSoftmax(
  * @throws {ShapeError} When there is no such axis.
  * @throws {DTypeError} When `x` is not a float.
  */
-export function softmax(x: Tensor, axis = -1): Node {
+export function softmax<D extends DType, S extends Shape>(
+  x: Tensor<D, S>,
+  axis = -1,
+): Tensor<D, S> {
   const place = axisOf("softmax", axis, x);
-  return inArithmetic([x], (operands) => makeNode(softmaxRecord, operands, { axis: place }));
+  const node = inArithmetic([x], (operands) => makeNode(softmaxRecord, operands, { axis: place }));
+  return node as Tensor<D, S>;
 }
 
 /**
@@ -136,7 +141,14 @@ export function softmax(x: Tensor, axis = -1): Node {
  * @throws {ShapeError} When there is no such axis.
  * @throws {DTypeError} When `x` is not a float.
  */
-export function logSoftmax(x: Tensor, axis = -1): Node {
+export function logSoftmax<D extends DType, S extends Shape>(
+  x: Tensor<D, S>,
+  axis = -1,
+): Tensor<D, S> {
   const place = axisOf("logSoftmax", axis, x);
-  return inArithmetic([x], (operands) => makeNode(logSoftmaxRecord, operands, { axis: place }));
+  const node = inArithmetic(
+    [x],
+    (operands) => makeNode(logSoftmaxRecord, operands, { axis: place }),
+  );
+  return node as Tensor<D, S>;
 }

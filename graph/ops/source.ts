@@ -1,15 +1,28 @@
 /** Nodes without operands: inputs, constants, counters and the sizes of symbolic dims. */
 import type { DType } from "../dtype.ts";
 import { isFloat } from "../dtype.ts";
-import { makeNode, type Node } from "../node.ts";
+import { makeNode, type Node, type Tensor, type TensorType } from "../node.ts";
 import { defineOp, type NotDifferentiable } from "../op.ts";
 import { type Dim, formatShape, type Shape, type StaticShape, staticSize } from "../shape.ts";
+import type { Plain } from "../shape_types.ts";
 import { broadcastTo } from "./broadcasting.ts";
 import { cast } from "./convert.ts";
 import { at, axisOf, noFlops, range, rowMajorStrides, wrap } from "./support.ts";
 
 /** Numbers of a constant: as the element type's array has them, a bool as 0 or 1 in bytes. */
 export type ConstantData = Float32Array | Int32Array | Uint32Array | Uint8Array;
+
+/** What a constant is made of. */
+export type ConstantValue = number | boolean | readonly number[] | ConstantData;
+
+type ValueDType<V extends ConstantValue> = V extends boolean | Uint8Array ? "bool"
+  : V extends Int32Array ? "i32"
+  : V extends Uint32Array ? "u32"
+  : "f32";
+
+type ValueShape<V extends ConstantValue> = V extends number | boolean ? []
+  : V extends readonly number[] ? [V["length"]]
+  : [number];
 
 type TypeAttrs = { readonly dtype: DType; readonly shape: Shape };
 
@@ -74,9 +87,13 @@ export const dimSizeRecord = defineOp<{ readonly dim: Dim }>({
 /**
  * A tensor given when the program runs. `trace` makes these; its path is also its label.
  */
-export function input(path: string, dtype: DType, shape: Shape): Node {
+export function input<const D extends DType, const S extends Shape>(
+  path: string,
+  dtype: D,
+  shape: S,
+): Tensor<D, Plain<S>> {
   for (const size of shape) requireSize(`input "${path}"`, size, shape);
-  return makeNode(inputRecord, [], { path, dtype, shape }, path);
+  return makeNode(inputRecord, [], { path, dtype, shape }, path) as Tensor<D, Plain<S>>;
 }
 
 function requireSize(what: string, size: Dim, shape: Shape): void {
@@ -87,11 +104,11 @@ function requireSize(what: string, size: Dim, shape: Shape): void {
 }
 
 /** How a constant is read. */
-export interface ConstantOptions {
+export interface ConstantOptions<D extends DType = DType, S extends StaticShape = StaticShape> {
   /** Default: f32 for numbers, bool for truth values, an array's own element type. */
-  readonly dtype?: DType;
+  readonly dtype?: D;
   /** Default: one axis for an array, none for a number. */
-  readonly shape?: StaticShape;
+  readonly shape?: S;
   /** Name in errors and printed graphs. */
   readonly label?: string;
 }
@@ -103,10 +120,16 @@ export interface ConstantOptions {
  * @throws {RangeError} When the numbers are not as many as the shape says, or the element type
  *   cannot hold one of them.
  */
-export function constant(
-  value: number | boolean | readonly number[] | ConstantData,
-  options: ConstantOptions = {},
-): Node {
+export function constant<
+  const V extends ConstantValue,
+  const D extends DType = ValueDType<V>,
+  const S extends StaticShape = ValueShape<V>,
+>(value: V, options: ConstantOptions<D, S> = {}): Tensor<D, Plain<S>> {
+  // What is left out is filled in as the types' defaults say.
+  return constantNode(value, options) as Tensor<D, Plain<S>>;
+}
+
+function constantNode(value: ConstantValue, options: ConstantOptions): Node {
   const scalar = typeof value === "number" || typeof value === "boolean";
   const values: ArrayLike<number> = scalar ? [Number(value)] : value;
   const dtype = options.dtype ?? dtypeOfValue(value);
@@ -126,7 +149,7 @@ export function constant(
   return makeNode(constantRecord, [], { dtype, shape, data }, options.label);
 }
 
-function dtypeOfValue(value: number | boolean | readonly number[] | ConstantData): DType {
+function dtypeOfValue(value: ConstantValue): DType {
   if (typeof value === "boolean") return "bool";
   if (value instanceof Int32Array) return "i32";
   if (value instanceof Uint32Array) return "u32";
@@ -149,33 +172,50 @@ function constantData(values: ArrayLike<number>, dtype: DType): ConstantData {
   return dtype === "u32" ? Uint32Array.from(values) : Uint8Array.from(values);
 }
 
-/** A tensor with one value everywhere, of any shape, symbolic dims included. */
-export function full(value: number | boolean, shape: Shape, dtype?: DType): Node {
-  const scalar = constant(value, dtype === undefined ? {} : { dtype });
-  return broadcastTo(scalar, shape);
+/** A tensor with one value everywhere, of any shape, symbolic dims included; f32 by default. */
+export function full<const S extends Shape, const D extends DType = "f32">(
+  value: number | boolean,
+  shape: S,
+  dtype?: D,
+): Tensor<D, Plain<S>> {
+  const wide: Shape = shape;
+  const node: Node = broadcastTo(constantNode(value, { dtype: dtype ?? "f32" }), wide);
+  return node as Tensor<D, Plain<S>>;
 }
 
-/** Zeros of a shape; f32 when not told otherwise. */
-export function zeros(shape: Shape, dtype: DType = "f32"): Node {
+/** Zeros of a shape; f32 by default. */
+export function zeros<const S extends Shape, const D extends DType = "f32">(
+  shape: S,
+  dtype?: D,
+): Tensor<D, Plain<S>> {
   return full(0, shape, dtype);
 }
 
-/** Ones of a shape; f32 when not told otherwise. */
-export function ones(shape: Shape, dtype: DType = "f32"): Node {
+/** Ones of a shape; f32 by default. */
+export function ones<const S extends Shape, const D extends DType = "f32">(
+  shape: S,
+  dtype?: D,
+): Tensor<D, Plain<S>> {
   return full(1, shape, dtype);
 }
 
 /**
- * Every element's index along `axis` (the last by default), as f32, i32 or u32.
+ * Every element's index along `axis` (the last by default), as i32 by default.
  *
  * @throws {ShapeError} When there is no such axis.
  */
-export function iota(shape: Shape, dtype: "f32" | "i32" | "u32" = "i32", axis = -1): Node {
-  const at = axisOf("iota", axis, { dtype, shape });
-  return makeNode(iotaRecord, [], { dtype, shape, axis: at });
+export function iota<const S extends Shape, const D extends "f32" | "i32" | "u32" = "i32">(
+  shape: S,
+  dtype?: D,
+  axis = -1,
+): Tensor<D, Plain<S>> {
+  const type: TensorType = { dtype: dtype ?? "i32", shape };
+  const place = axisOf("iota", axis, type);
+  return makeNode(iotaRecord, [], { ...type, axis: place }) as Tensor<D, Plain<S>>;
 }
 
 /** A dim's size as an f32 scalar; a symbolic one gets its number when the program is compiled. */
-export function dimSize(dim: Dim): Node {
-  return typeof dim === "number" ? constant(dim) : makeNode(dimSizeRecord, [], { dim });
+export function dimSize(dim: Dim): Tensor<"f32", []> {
+  const node = typeof dim === "number" ? constant(dim) : makeNode(dimSizeRecord, [], { dim });
+  return node as Tensor<"f32", []>;
 }

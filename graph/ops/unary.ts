@@ -2,8 +2,10 @@
 import type { DType } from "../dtype.ts";
 import { makeNode, type Node, type Tensor } from "../node.ts";
 import { defineOp, type NotDifferentiable, type OpRecord } from "../op.ts";
+import type { Shape } from "../shape.ts";
 import { add, div, mul, sub } from "./binary.ts";
 import { inArithmetic } from "./broadcasting.ts";
+import type { UnaryBuilder } from "./builder_types.ts";
 import { erf as erfOf, roundHalfEven } from "./special.ts";
 import {
   at,
@@ -145,101 +147,68 @@ const UNARY = {
   }),
 };
 
-function unary(record: OpRecord, x: Tensor): Node {
-  return inArithmetic([x], (operands) => makeNode(record, operands, {}));
+function unary(record: OpRecord): UnaryBuilder {
+  const build = (x: Tensor) => inArithmetic([x], (operands) => makeNode(record, operands, {}));
+  // The record's infer keeps the operand's element type and shape.
+  return build as UnaryBuilder;
 }
 
 /** `-x`, of f32 or i32. */
-export function neg(x: Tensor): Node {
-  return unary(UNARY.neg, x);
-}
+export const neg: UnaryBuilder = unary(UNARY.neg);
 
 /** `|x|`, of f32 or i32. The gradient at 0 is 0. */
-export function abs(x: Tensor): Node {
-  return unary(UNARY.abs, x);
-}
+export const abs: UnaryBuilder = unary(UNARY.abs);
 
 /** -1, 0 or 1 by the sign of an f32 or i32. Its gradient is zero. */
-export function sign(x: Tensor): Node {
-  return unary(UNARY.sign, x);
-}
+export const sign: UnaryBuilder = unary(UNARY.sign);
 
 /** `e^x`. */
-export function exp(x: Tensor): Node {
-  return unary(UNARY.exp, x);
-}
+export const exp: UnaryBuilder = unary(UNARY.exp);
 
 /** Natural logarithm: NaN below 0, -infinity at 0. */
-export function log(x: Tensor): Node {
-  return unary(UNARY.log, x);
-}
+export const log: UnaryBuilder = unary(UNARY.log);
 
 /** `log(1 + x)`, accurate for small `x`. */
-export function log1p(x: Tensor): Node {
-  return unary(UNARY.log1p, x);
-}
+export const log1p: UnaryBuilder = unary(UNARY.log1p);
 
 /** Square root: NaN below 0. */
-export function sqrt(x: Tensor): Node {
-  return unary(UNARY.sqrt, x);
-}
+export const sqrt: UnaryBuilder = unary(UNARY.sqrt);
 
 /** `1 / sqrt(x)`. */
-export function rsqrt(x: Tensor): Node {
-  return unary(UNARY.rsqrt, x);
-}
+export const rsqrt: UnaryBuilder = unary(UNARY.rsqrt);
 
 /** `1 / x`. */
-export function reciprocal(x: Tensor): Node {
-  return unary(UNARY.reciprocal, x);
-}
+export const reciprocal: UnaryBuilder = unary(UNARY.reciprocal);
 
 /** Hyperbolic tangent. */
-export function tanh(x: Tensor): Node {
-  return unary(UNARY.tanh, x);
-}
+export const tanh: UnaryBuilder = unary(UNARY.tanh);
 
 /** Error function, `2/sqrt(pi) * integral of exp(-t^2) from 0 to x`. */
-export function erf(x: Tensor): Node {
-  return unary(UNARY.erf, x);
-}
+export const erf: UnaryBuilder = unary(UNARY.erf);
 
 /** `1 / (1 + exp(-x))`. */
-export function sigmoid(x: Tensor): Node {
-  return unary(UNARY.sigmoid, x);
-}
+export const sigmoid: UnaryBuilder = unary(UNARY.sigmoid);
 
 /** Sine of radians. */
-export function sin(x: Tensor): Node {
-  return unary(UNARY.sin, x);
-}
+export const sin: UnaryBuilder = unary(UNARY.sin);
 
 /** Cosine of radians. */
-export function cos(x: Tensor): Node {
-  return unary(UNARY.cos, x);
-}
+export const cos: UnaryBuilder = unary(UNARY.cos);
 
 /** Largest whole number not above `x`, as f32. Its gradient is zero. */
-export function floor(x: Tensor): Node {
-  return unary(UNARY.floor, x);
-}
+export const floor: UnaryBuilder = unary(UNARY.floor);
 
 /** Smallest whole number not below `x`, as f32. Its gradient is zero. */
-export function ceil(x: Tensor): Node {
-  return unary(UNARY.ceil, x);
-}
+export const ceil: UnaryBuilder = unary(UNARY.ceil);
 
 /** Nearest whole number, halves to the even one, as f32. Its gradient is zero. */
-export function round(x: Tensor): Node {
-  return unary(UNARY.round, x);
-}
+export const round: UnaryBuilder = unary(UNARY.round);
 
 /** Logical negation of a bool. */
-export function not(x: Tensor): Node {
-  return unary(UNARY.not, x);
-}
+export const not: UnaryBuilder = unary(UNARY.not);
 
 /** `x * x`. */
-export function square(x: Tensor): Node {
-  return mul(x, x);
+export function square<D extends DType, S extends Shape>(x: Tensor<D, S>): Tensor<D, S> {
+  const wide: Tensor = x;
+  return mul(wide, wide) as Tensor<D, S>;
 }
