@@ -112,45 +112,39 @@ export class Index {
     );
   }
 
-  /** Splits into `by * high + low`, where `low` is known to be in `0..by-1`, if that can be seen. */
-  private splitBy(by: number): { high: Index; low: Index } | undefined {
+  /** Splits into `by * high + low` with `low` not negative, if that can be seen. */
+  #splitBy(by: number): { high: Index; low: Index } | undefined {
     const highTerms = this.terms.filter((term) => term.factor % by === 0);
     const lowTerms = this.terms.filter((term) => term.factor % by !== 0);
     const lowConstant = ((this.constant % by) + by) % by;
     const low = new Index(lowTerms, lowConstant);
-    const [least, most] = low.range();
-    if (least < 0 || most >= by) return undefined;
-    const high = new Index(highTerms, this.constant - lowConstant).divideExactly(by);
-    return { high, low };
-  }
-
-  private divideExactly(by: number): Index {
-    return Index.of(
-      this.terms.map((term) => ({ atom: term.atom, factor: term.factor / by })),
-      this.constant / by,
+    if (low.range()[0] < 0) return undefined;
+    const high = Index.of(
+      highTerms.map((term) => ({ atom: term.atom, factor: term.factor / by })),
+      (this.constant - lowConstant) / by,
     );
+    return { high, low };
   }
 
   /** The whole quotient; the index must not be negative. */
   quotient(by: number): Index {
     if (by === 1) return this;
-    const split = this.splitBy(by);
-    if (split !== undefined) return split.high;
-    const [, most] = this.range();
-    const max = Math.floor(most / by);
-    if (max === 0) return Index.constant(0);
-    const key = `(${this.key}/${by})`;
-    return new Index([{ atom: { kind: "quotient", key, max, of: this, by }, factor: 1 }], 0);
+    const { high, low } = this.#splitBy(by) ?? { high: Index.constant(0), low: this };
+    const max = Math.floor(low.range()[1] / by);
+    if (max === 0) return high;
+    const key = `(${low.key}/${by})`;
+    const atom: Atom = { kind: "quotient", key, max, of: low, by };
+    return high.add(new Index([{ atom, factor: 1 }], 0));
   }
 
   /** The remainder; the index must not be negative. */
   remainder(by: number): Index {
     if (by === 1) return Index.constant(0);
-    const split = this.splitBy(by);
-    if (split !== undefined) return split.low;
-    // Multiples of `by` stay in: `rejoin` pairs a remainder with the quotient of the same index.
-    const key = `(${this.key}%${by})`;
-    const atom: Atom = { kind: "remainder", key, max: by - 1, of: this, by };
+    const low = this.#splitBy(by)?.low ?? this;
+    const [least, most] = low.range();
+    if (least >= 0 && most < by) return low;
+    const key = `(${low.key}%${by})`;
+    const atom: Atom = { kind: "remainder", key, max: by - 1, of: low, by };
     return new Index([{ atom, factor: 1 }], 0);
   }
 

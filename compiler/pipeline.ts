@@ -2,7 +2,7 @@
 import type { Node } from "../graph/node.ts";
 
 import { printGraph } from "../graph/print.ts";
-import type { DimBindings } from "../graph/shape.ts";
+import { type DimBindings, staticShape, staticSize } from "../graph/shape.ts";
 import { assembleProgram } from "./assemble.ts";
 import type { GraphModule } from "./module.ts";
 import { bindDims } from "./passes/bind.ts";
@@ -51,7 +51,6 @@ export function graphPasses(bindings: DimBindings): readonly Pass[] {
     { name: "decompose", run: decomposeComposites, verify: verifyPrimitive },
     { name: "simplify", run: simplify, verify: verifyPrimitive },
     { name: "split_reductions", run: splitReductions, verify: verifyPrimitive },
-    { name: "simplify_again", run: simplify, verify: verifyPrimitive },
   ];
 }
 
@@ -70,7 +69,7 @@ export function lowerGraph(traced: GraphModule, options: LowerOptions): Program 
     pass.verify(module);
     dump?.(pass.name, printGraph(module));
   }
-  const donated = ownDonatedOutputs(module, donatedPaths(module, options.donate ?? {}));
+  const donated = ownOutputs(module, donatedPaths(module, options.donate ?? {}));
   module = donated.module;
   const { overwrites } = donated;
   const { kernels } = scheduleModule(module, overwrites);
@@ -119,19 +118,28 @@ function checkDonation(module: GraphModule, from: string, to: string): void {
   }
 }
 
+/** Whether an output is made of numbers that no kernel computes and no input brings. */
+function isWrittenOut(node: Node): boolean {
+  return node.op.kind === "source" && node.op.name !== "input" &&
+    staticSize(staticShape(node.shape)) > 0;
+}
+
 /**
- * Gives each donated output a node of its own, computed by a kernel; one that is the donated input
+ * Gives outputs without a kernel one that copies them, and each donated output a node of its own, computed by a kernel; one that is the donated input
  * itself, unchanged, needs none. Returns which node takes which input's memory.
  */
-function ownDonatedOutputs(
+function ownOutputs(
   module: GraphModule,
   pairs: ReadonlyMap<string, string>,
 ): { module: GraphModule; overwrites: Map<Node, Node> } {
-  const outputs = new Map(module.outputs);
+  const outputs = new Map<string, Node>();
+  for (const [path, node] of module.outputs) {
+    outputs.set(path, isWrittenOut(node) ? copyOf(node) : node);
+  }
   const overwrites = new Map<Node, Node>();
   for (const [from, to] of pairs) {
     const input = module.inputs.get(from);
-    let output = module.outputs.get(to);
+    let output = outputs.get(to);
     if (input === undefined || output === undefined || input === output) continue;
     // A copy of a copy is another node, where two inputs are to become one output.
     if (!isComputed(output)) output = copyOf(output);

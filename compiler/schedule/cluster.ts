@@ -247,16 +247,28 @@ class Clusterer {
    * Others are not brought together: what they read would have to be kept for each other.
    */
   #sharesSource(cluster: Cluster, node: Node): boolean {
-    const sources = new Set<Node | Cluster>();
-    for (const input of node.inputs) sources.add(this.#sourceOf(input));
-    return [...cluster.members.keys()].some((member) =>
-      member.inputs.some((input) => sources.has(this.#sourceOf(input)))
-    );
+    const sources = this.#sourcesOf(node);
+    for (const member of cluster.members.keys()) {
+      for (const source of this.#sourcesOf(member)) if (sources.has(source)) return true;
+    }
+    return false;
   }
 
-  #sourceOf(operand: Node): Node | Cluster {
-    const { producer } = accessOf(operand);
-    return this.#of.get(producer) ?? producer;
+  /** What the node reads, or the clusters that make it; seen through one elementwise op. */
+  #sourcesOf(node: Node): Set<Node | Cluster> {
+    const sources = new Set<Node | Cluster>();
+    for (const input of node.inputs) {
+      const { producer } = accessOf(input);
+      sources.add(this.#of.get(producer) ?? producer);
+      if (producer.op.kind !== "elementwise") continue;
+      for (const inner of producer.inputs) {
+        const behind = accessOf(inner).producer;
+        if (behind.op.kind !== "source" || behind.op.name === "input") {
+          sources.add(this.#of.get(behind) ?? behind);
+        }
+      }
+    }
+    return sources;
   }
 
   #placeElementwise(node: Node): void {

@@ -1,0 +1,30 @@
+/** Lowering small graphs in tests. */
+import { lowerGraph, type LowerOptions } from "../../compiler/pipeline.ts";
+import { printKernel } from "../../compiler/print_loop_ir.ts";
+import type { Program } from "../../compiler/program.ts";
+import { type Node, topologicalOrder } from "../../graph/node.ts";
+
+/** The graph of some outputs, with all inputs that they read. */
+export function moduleOf(outputs: Record<string, Node>) {
+  const inputs = new Map<string, Node>();
+  for (const node of topologicalOrder(Object.values(outputs))) {
+    if (node.op.name === "input") inputs.set(String(node.attrs["path"]), node);
+  }
+  return { inputs, outputs: new Map(Object.entries(outputs)) };
+}
+
+/** The program of some outputs. */
+export function lowered(
+  outputs: Record<string, Node>,
+  options: Partial<LowerOptions> = {},
+): Program {
+  return lowerGraph(moduleOf(outputs), { target: { alignment: 64 }, ...options });
+}
+
+/** The kernels of a program's steps, as text. */
+export function printSteps(program: Program): string {
+  return program.steps.map((step) => {
+    const kernel = program.kernels[step.kernel];
+    return kernel === undefined ? "?" : printKernel(kernel);
+  }).join("\n");
+}
