@@ -131,4 +131,11 @@ export {
   vitVariant,
   type VitVariantName,
 } from "./variants.ts";
+export {
+  loadParameters,
+  namedTensors,
+  saveParameters,
+  valuesFrom,
+  WeightsError,
+} from "./weights.ts";
 export { type Vit, vit, type VitParameters } from "./vit.ts";

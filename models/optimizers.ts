@@ -29,6 +29,7 @@ import {
   type Tensor,
 } from "../graph/mod.ts";
 import { ConfigError, parseConfig } from "./config.ts";
+import { isDeclaration, type ParameterValues } from "./parameters.ts";
 import {
   learningRateIn,
   type Schedule,
@@ -98,6 +99,12 @@ export interface Optimizer {
   readonly schedule: Schedule;
   /** Everything it was configured with, as JSON. */
   readonly configuration: Readonly<Record<string, unknown>>;
+  /** Element type and shape of the state, given the parameters', to trace with. */
+  stateSpecs<Specs>(parameterSpecs: Specs): OptimizerState<Specs>;
+  /** The state before the first step, zeros, for a program's input. */
+  initialState<Declarations>(
+    declarations: Declarations,
+  ): OptimizerState<ParameterValues<Declarations>>;
   /** The graph of one update. */
   update<P>(input: UpdateInput<P>): Update<P>;
 }
@@ -194,6 +201,12 @@ function optimizer(
     slots: rule.slots,
     schedule,
     configuration: { name, schedule, ...options },
+    stateSpecs: (specs) => perSlot(rule, () => specs),
+    initialState: (declarations) =>
+      perSlot(
+        rule,
+        () => mapTree(declarations, isDeclaration, ({ size }) => new Float32Array(size)),
+      ),
     update: (input) => {
       const step = cast(input.step, "f32");
       const learningRate = learningRateIn(schedule, step, graphArithmetic);
@@ -212,13 +225,17 @@ function optimizer(
         const decayed = mul(parameter, mul(learningRate, decay));
         return sub(parameter, add(applied.change, decayed));
       });
-      const state = Object.fromEntries(rule.slots.map((slot, index) => [
-        slot,
-        mapTensors(input.parameters, (_, path) => present(next[index]?.get(path), path)),
-      ]));
+      const state = perSlot(
+        rule,
+        (index) => mapTensors(input.parameters, (_, path) => present(next[index]?.get(path), path)),
+      );
       return { parameters, state, learningRate, gradientNorm };
     },
   };
+}
+
+function perSlot<T>({ slots }: Rule, make: (index: number) => T): Record<string, T> {
+  return Object.fromEntries(slots.map((slot, index) => [slot, make(index)]));
 }
 
 function mapTensors<P>(tree: P, map: (tensor: Tensor, path: string) => Tensor): P {

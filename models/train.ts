@@ -1,13 +1,13 @@
 /** A training run: feeds a compiled training step, and can stop and go on bit for bit. */
 import { z } from "zod";
-import { flattenTree, mapTree, unflattenTree } from "../graph/mod.ts";
 import { type Checkpoint, loadCheckpoint, saveCheckpoint } from "./checkpoint.ts";
 import { Batches, checkDataset, type ImageDataset } from "./dataset.ts";
-import { type HostTensor, hostTensor } from "./host_tensor.ts";
+import type { HostTensor } from "./host_tensor.ts";
 import type { ImageModel } from "./image_model.ts";
 import type { Optimizer } from "./optimizers.ts";
-import { initialize, isDeclaration } from "./parameters.ts";
+import { initialize } from "./parameters.ts";
 import { hostFoldIn, hostKey } from "./random_words.ts";
+import { namedTensors, valuesFrom } from "./weights.ts";
 
 interface HostScalar {
   readonly data: ArrayLike<number>;
@@ -25,7 +25,7 @@ export interface TrainingProgram {
     readonly gradientNorm: HostScalar;
     readonly learningRate: HostScalar;
   }>;
-  get(path: "state"): unknown;
+  get(path: "state/parameters" | "state/optimizer"): unknown;
 }
 
 /** What a run is made of. */
@@ -98,8 +98,7 @@ export class Trainer<P> {
       images: data.count,
     };
     const parameters = initialize(model.declarations, seed);
-    const zeros = mapTree(model.declarations, isDeclaration, ({ size }) => new Float32Array(size));
-    this.#set(parameters, Object.fromEntries(optimizer.slots.map((slot) => [slot, zeros])), 0);
+    this.#set(parameters, optimizer.initialState(model.declarations), 0);
   }
 
   /** Steps done. */
@@ -160,23 +159,24 @@ export class Trainer<P> {
    * seed give the same bits as a run that never stopped.
    *
    * @throws {ResumeError} When it is of another run, naming the first difference.
+   * @throws {WeightsError} When its tensors are not those of the model.
    * @throws {CheckpointError} When the file is no checkpoint.
    * @throws {SafetensorsError} When the file is malformed.
    */
   async resume(path: string | URL): Promise<void> {
     const checkpoint = await loadCheckpoint(path, z.record(z.string(), z.json()));
     this.#refuseOtherRuns(String(path), checkpoint);
-    const { slots } = this.#options.optimizer;
+    const { model, optimizer } = this.#options;
     const groups = splitSlots(checkpoint.optimizer);
-    const extra = [...groups.keys()].filter((slot) => !slots.includes(slot));
-    if (extra.length > 0) {
-      throw new ResumeError(`Cannot resume from ${path}: the optimizer has no slot "${extra[0]}"`);
+    const extra = [...groups.keys()].find((slot) => !optimizer.slots.includes(slot));
+    if (extra !== undefined) {
+      throw new ResumeError(`Cannot resume from ${path}: the optimizer has no slot "${extra}"`);
     }
-    const state = slots.map((slot) => {
-      const tensors = groups.get(slot) ?? new Map<string, HostTensor>();
-      return [slot, this.#structured(String(path), `optimizer/${slot}`, tensors)] as const;
+    const state = optimizer.slots.map((slot) => {
+      const from = `${path}: optimizer/${slot}`;
+      return [slot, valuesFrom(model.declarations, groups.get(slot) ?? new Map(), from)] as const;
     });
-    const parameters = this.#structured(String(path), "parameters", checkpoint.parameters);
+    const parameters = valuesFrom(model.declarations, checkpoint.parameters, `${path}: parameters`);
     this.#set(parameters, Object.fromEntries(state), checkpoint.step);
   }
 
@@ -190,30 +190,6 @@ export class Trainer<P> {
     );
   }
 
-  /** The tensors in the parameters' structure, each checked against its declaration. */
-  #structured(path: string, group: string, tensors: ReadonlyMap<string, HostTensor>): unknown {
-    const declared = flattenTree(this.#options.model.declarations, isDeclaration);
-    for (const name of tensors.keys()) {
-      if (declared.has(name)) continue;
-      throw new ResumeError(`Cannot resume from ${path}: the model has no "${group}/${name}"`);
-    }
-    const values = new Map<string, Float32Array>();
-    for (const [name, { shape }] of declared) {
-      const tensor = tensors.get(name);
-      const found = tensor === undefined
-        ? "missing"
-        : `${tensor.dtype}[${tensor.shape.join(", ")}]`;
-      const wanted = `f32[${shape.join(", ")}]`;
-      if (tensor?.dtype !== "f32" || found !== wanted) {
-        throw new ResumeError(
-          `Cannot resume from ${path}: "${group}/${name}" is ${found}, wanted ${wanted}`,
-        );
-      }
-      values.set(name, tensor.data);
-    }
-    return unflattenTree(this.#options.model.declarations, isDeclaration, values);
-  }
-
   #set(parameters: unknown, optimizer: unknown, step: number): void {
     const key = Uint32Array.from(hostFoldIn(hostKey(this.#options.seed), STREAMS.steps));
     this.#options.program.set({ state: { parameters, optimizer, step, key } });
@@ -221,22 +197,8 @@ export class Trainer<P> {
   }
 
   #read(group: "parameters" | "optimizer"): Map<string, HostTensor> {
-    const state = flattenTree(this.#options.program.get("state"), isValue);
-    const found = [...state].filter(([path]) => path.startsWith(`${group}/`));
-    return new Map(found.map(([path, { shape, data }]) => [
-      path.slice(group.length + 1),
-      hostTensor("f32", shape, data),
-    ]));
+    return namedTensors(this.#options.program.get(`state/${group}`));
   }
-}
-
-interface Value {
-  readonly shape: readonly number[];
-  readonly data: Float32Array;
-}
-
-function isValue(value: unknown): value is Value {
-  return typeof value === "object" && value !== null && "data" in value && "shape" in value;
 }
 
 function numberOf({ data }: HostScalar): number {

@@ -78,7 +78,7 @@ export function trainingStep<P>(
   const specs = {
     state: {
       parameters: model.parameterSpecs,
-      optimizer: Object.fromEntries(optimizer.slots.map((slot) => [slot, model.parameterSpecs])),
+      optimizer: optimizer.stateSpecs(model.parameterSpecs),
       step: spec("i32", []),
       key: spec("u32", [2]),
     },
