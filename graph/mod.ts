@@ -6,6 +6,7 @@
 export * from "./dtype.ts";
 export * from "./errors.ts";
 export {
+  makeNode,
   type Node,
   type Provenance,
   Tensor,
