@@ -56,15 +56,27 @@ function uniformSource(node: Node): boolean {
 const emptyReduction: RewriteRule = {
   name: "empty_reduction",
   apply: (node) => {
-    const reduces = node.op.kind === "reduce" || node.op.name === "contract" ||
+    const reduces = node.op.kind === "reduce" || node.op.kind === "contract" ||
+      node.op.kind === "attention" ||
       node.op.name === "scatterAdd";
     if (!reduces) return undefined;
     const empty = node.inputs.some((input) => staticSize(staticShape(input.shape)) === 0);
     if (!empty) return undefined;
-    const neutral: Record<string, number> = { max: -Infinity, min: Infinity };
-    return filled(neutral[node.op.name] ?? 0, node);
+    return filled(node.op.kind === "reduce" ? neutralElement(node) : 0, node);
   },
 };
+
+/** What the reduction gives for no elements. */
+function neutralElement(node: Node): number {
+  const input = operandOf(node, 0);
+  const nothing = {
+    dtype: input.dtype,
+    shape: staticShape(input.shape),
+    data: new Float64Array(),
+  };
+  const output = { dtype: node.dtype, shape: staticShape(node.shape) };
+  return node.op.reference([nothing], output, node.attrs)[0] ?? 0;
+}
 
 const FOLDABLE: readonly DType[] = ["f32", "i32", "u32", "bool"];
 
