@@ -1,0 +1,130 @@
+/** Small building blocks of emitted code: loops and address arithmetic. */
+import type { FunctionBuilder, FunctionType, Local } from "../encoder.ts";
+
+/** As many i32 parameters. */
+export function i32s(count: number): FunctionType["params"] {
+  return Array.from({ length: count }, () => "i32" as const);
+}
+
+/** `for (counter = 0; counter < limit; counter += step)`, with the test in front. */
+export function countedLoop(
+  f: FunctionBuilder,
+  counter: Local,
+  limit: Local,
+  step: number,
+  body: () => void,
+): void {
+  f.i32.const(0);
+  f.set(counter);
+  whileBelow(f, counter, limit, () => {
+    body();
+    increment(f, counter, step);
+  });
+}
+
+/** `while (counter < limit) body()`, unsigned. */
+export function whileBelow(
+  f: FunctionBuilder,
+  counter: Local,
+  limit: Local,
+  body: () => void,
+): void {
+  f.block((done) => {
+    f.loop((again) => {
+      f.get(counter);
+      f.get(limit);
+      f.i32.ge_u();
+      f.brIf(done);
+      body();
+      f.br(again);
+    });
+  });
+}
+
+/** `local += constant`. */
+export function increment(f: FunctionBuilder, local: Local, by: number): void {
+  f.get(local);
+  f.i32.const(by);
+  f.i32.add();
+  f.set(local);
+}
+
+/** Pushes `local + constant`. */
+export function getPlus(f: FunctionBuilder, local: Local, by: number): void {
+  f.get(local);
+  if (by === 0) return;
+  f.i32.const(by);
+  f.i32.add();
+}
+
+/** A new local with the value `base + constant`. */
+export function localPlus(f: FunctionBuilder, base: Local, by: number): Local {
+  const local = f.local("i32");
+  getPlus(f, base, by);
+  f.set(local);
+  return local;
+}
+
+/** Replaces the i32 on the stack by its product with a constant. */
+export function timesConstant(f: FunctionBuilder, factor: number): void {
+  if (factor === 1) return;
+  f.i32.const(factor);
+  f.i32.mul();
+}
+
+/** Pushes the smaller of an i32 local and a constant, unsigned. */
+export function getMin(f: FunctionBuilder, local: Local, limit: number): void {
+  f.get(local);
+  f.i32.const(limit);
+  f.get(local);
+  f.i32.const(limit);
+  f.i32.lt_u();
+  f.select("i32");
+}
+
+/** A new local with a constant. */
+export function constant(f: FunctionBuilder, value: number): Local {
+  const local = f.local("i32");
+  f.i32.const(value);
+  f.set(local);
+  return local;
+}
+
+/** `quotient = value / by; rest = value % by`, unsigned; `quotient` may be `value`. */
+export function divideWithRest(
+  f: FunctionBuilder,
+  value: Local,
+  by: number,
+  quotient: Local,
+  rest: Local,
+): void {
+  f.get(value);
+  f.i32.const(by);
+  f.i32.rem_u();
+  f.set(rest);
+  f.get(value);
+  f.i32.const(by);
+  f.i32.div_u();
+  f.set(quotient);
+}
+
+/** New locals with the start and the length of a block of at most `size` of `total` elements. */
+export function blockRange(
+  f: FunctionBuilder,
+  block: Local,
+  size: number,
+  total: number,
+): { readonly start: Local; readonly count: Local } {
+  const start = f.local("i32");
+  const count = f.local("i32");
+  f.get(block);
+  timesConstant(f, size);
+  f.set(start);
+  f.i32.const(total);
+  f.get(start);
+  f.i32.sub();
+  f.set(count);
+  getMin(f, count, size);
+  f.set(count);
+  return { start, count };
+}

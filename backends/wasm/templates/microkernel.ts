@@ -1,0 +1,211 @@
+/**
+ * Register-tiled products: `c[rows, 4 * vectors] (+)= a[rows, k] b[k, 4 * vectors]`.
+ *
+ * Row `i` of `a` is read at an address of its own, taken from a table, with `k` contiguous; `b` is a
+ * packed panel, `k` rows of `vectors` vectors. The addresses matter under V8 without trap handlers,
+ * where every access compares `address < memory size - offset`: accesses at the same constant
+ * offset share the subtraction, so rows with one pointer each cost less than one pointer with an
+ * offset for each row.
+ */
+import type { FunctionBuilder, Local, ModuleBuilder } from "../encoder.ts";
+import { i32s } from "./control_flow.ts";
+
+/** Register tiles by name: rows times columns. Fifteen vector registers hold the whole tile. */
+export const MICROKERNELS = {
+  "6x8": { rows: 6 },
+  "5x8": { rows: 5 },
+  "4x8": { rows: 4 },
+} as const;
+
+/** Name of a register tile. */
+export type MicrokernelName = keyof typeof MICROKERNELS;
+
+/** Columns of a full panel of a packed right operand. */
+export const PANEL_COLUMNS = 8;
+
+const TAIL_UNROLL = 4;
+const VECTOR_BYTES = 16;
+
+/**
+ * Emits, once a module, the function `(rowTable, aOffset, b, k, c, cRowBytes, accumulate)`.
+ * `rowTable` points at the rows' byte addresses, to each of which `aOffset` is added. With
+ * `accumulate` not zero the products are added to what `c` holds.
+ */
+export function emitMicrokernel(
+  module: ModuleBuilder,
+  rows: number,
+  vectors: number,
+  relaxedSimd: boolean,
+): number {
+  const name = `microkernel_${rows}x${4 * vectors}${relaxedSimd ? "_relaxed" : ""}`;
+  return module.once(name, () => {
+    const f = module.function(name, { params: i32s(7), results: [] });
+    new Microkernel(f, rows, vectors, relaxedSimd).emit();
+    return f.index;
+  });
+}
+
+class Microkernel {
+  readonly #f: FunctionBuilder;
+  readonly #vectors: number;
+  readonly #relaxedSimd: boolean;
+  readonly #rowAddresses: readonly Local[];
+  readonly #accumulators: readonly (readonly Local[])[];
+  readonly #right: readonly Local[];
+  readonly #left: Local;
+
+  constructor(f: FunctionBuilder, rows: number, vectors: number, relaxedSimd: boolean) {
+    this.#f = f;
+    this.#vectors = vectors;
+    this.#relaxedSimd = relaxedSimd;
+    const locals = (count: number, type: Local["type"]) =>
+      Array.from({ length: count }, () => f.local(type));
+    this.#rowAddresses = locals(rows, "i32");
+    this.#accumulators = this.#rowAddresses.map(() => locals(vectors, "v128"));
+    this.#right = locals(vectors, "v128");
+    this.#left = f.local("v128");
+  }
+
+  emit(): void {
+    const f = this.#f;
+    const k = f.param(3);
+    this.#loadRowAddresses();
+    f.get(f.param(6));
+    f.if(() => this.#loadTile());
+    const unroll = this.#unroll;
+    this.#rounds(unroll, () => {
+      f.get(k);
+      f.i32.const(Math.log2(unroll));
+      f.i32.shr_u();
+    });
+    this.#rounds(TAIL_UNROLL, () => {
+      f.get(k);
+      f.i32.const(unroll - 1);
+      f.i32.and();
+      f.i32.const(Math.log2(TAIL_UNROLL));
+      f.i32.shr_u();
+    });
+    this.#rounds(1, () => {
+      f.get(k);
+      f.i32.const(TAIL_UNROLL - 1);
+      f.i32.and();
+    });
+    this.#storeTile();
+  }
+
+  #loadRowAddresses(): void {
+    const f = this.#f;
+    this.#rowAddresses.forEach((address, row) => {
+      f.get(f.param(0));
+      f.i32.load(4 * row);
+      f.get(f.param(1));
+      f.i32.add();
+      f.set(address);
+    });
+  }
+
+  /** Steps in a round of the main loop: small tiles need fewer to hide the loop's own cost. */
+  get #unroll(): number {
+    return this.#rowAddresses.length * this.#vectors >= 8 ? 32 : 16;
+  }
+
+  /** Runs as many rounds of `steps` steps as `getCount` pushes. */
+  #rounds(steps: number, getCount: () => void): void {
+    const f = this.#f;
+    const left = f.local("i32");
+    getCount();
+    f.tee(left);
+    f.if(() => {
+      f.loop((again) => {
+        this.#steps(steps);
+        f.get(left);
+        f.i32.const(1);
+        f.i32.sub();
+        f.tee(left);
+        f.brIf(again);
+      });
+    });
+  }
+
+  #steps(count: number): void {
+    const f = this.#f;
+    const b = f.param(2);
+    for (let step = 0; step < count; step++) {
+      this.#right.forEach((right, vector) => {
+        f.get(b);
+        f.v128.load((step * this.#vectors + vector) * VECTOR_BYTES);
+        f.set(right);
+      });
+      this.#rowAddresses.forEach((address, row) => {
+        f.get(address);
+        f.v128.load32_splat(4 * step);
+        f.set(this.#left);
+        for (let vector = 0; vector < this.#vectors; vector++) this.#multiplyAdd(row, vector);
+      });
+    }
+    for (const address of this.#rowAddresses) {
+      f.get(address);
+      f.i32.const(4 * count);
+      f.i32.add();
+      f.set(address);
+    }
+    f.get(b);
+    f.i32.const(count * this.#vectors * VECTOR_BYTES);
+    f.i32.add();
+    f.set(b);
+  }
+
+  #multiplyAdd(row: number, vector: number): void {
+    const f = this.#f;
+    const accumulator = this.#accumulators[row]?.[vector];
+    const right = this.#right[vector];
+    if (accumulator === undefined || right === undefined) throw new RangeError("No such tile part");
+    if (this.#relaxedSimd) {
+      f.get(this.#left);
+      f.get(right);
+      f.get(accumulator);
+      f.f32x4.relaxed_madd();
+    } else {
+      f.get(accumulator);
+      f.get(this.#left);
+      f.get(right);
+      f.f32x4.mul();
+      f.f32x4.add();
+    }
+    f.set(accumulator);
+  }
+
+  #loadTile(): void {
+    this.#forEachTileRow((address, accumulators) => {
+      accumulators.forEach((accumulator, vector) => {
+        this.#f.get(address);
+        this.#f.v128.load(vector * VECTOR_BYTES);
+        this.#f.set(accumulator);
+      });
+    });
+  }
+
+  #storeTile(): void {
+    this.#forEachTileRow((address, accumulators) => {
+      accumulators.forEach((accumulator, vector) => {
+        this.#f.get(address);
+        this.#f.get(accumulator);
+        this.#f.v128.store(vector * VECTOR_BYTES);
+      });
+    });
+  }
+
+  #forEachTileRow(body: (address: Local, accumulators: readonly Local[]) => void): void {
+    const f = this.#f;
+    const address = f.local("i32");
+    this.#accumulators.forEach((accumulators, row) => {
+      f.get(row === 0 ? f.param(4) : address);
+      if (row > 0) {
+        f.get(f.param(5));
+        f.i32.add();
+      }
+      f.set(address);
+      body(address, accumulators);
+    });
+  }
+}

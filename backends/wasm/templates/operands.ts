@@ -1,0 +1,185 @@
+/** The two sides of a block product, brought from strided memory into what the microkernels read. */
+import type { FunctionBuilder, Local, ModuleBuilder } from "../encoder.ts";
+import { constant, localPlus, timesConstant } from "./control_flow.ts";
+import { type AxisList, emitOffsetTable, emitStrideTable } from "./offset_table.ts";
+import {
+  chooseColumnPacking,
+  COLUMN_GROUP,
+  type ColumnPacking,
+  emitPackColumns,
+  packedColumnsBytes,
+} from "./pack_columns.ts";
+import { chooseRowPacking, emitPackRows, type RowPacking } from "./pack_rows.ts";
+import { roundUp, type ScratchLayout } from "./template.ts";
+
+const CACHE_LINE = 64;
+
+/** A range of an axis list: locals with its first element and its length. */
+export interface Range {
+  readonly start: Local;
+  readonly count: Local;
+}
+
+/** Rows as a block product takes them. */
+export interface RowBlock {
+  /** Address of the table of the rows' addresses. */
+  readonly rowTable: Local;
+  /** Bytes to add to each. */
+  readonly offset: Local;
+}
+
+/** The left side: a table of row addresses, and packed rows where `k` is not contiguous. */
+export class LeftOperand {
+  readonly packing: RowPacking;
+  readonly #module: ModuleBuilder;
+  readonly #rows: AxisList;
+  readonly #k: AxisList;
+  readonly #maxRows: number;
+  readonly #packedRowBytes: number;
+  readonly #offsets: { readonly [Part in keyof LeftScratch]: number };
+  #scratch: LeftScratch | undefined;
+
+  /** Reserves scratch for up to `maxRows` rows and blocks of up to `maxK`. */
+  constructor(
+    module: ModuleBuilder,
+    rows: AxisList,
+    k: AxisList,
+    limits: { readonly rows: number; readonly k: number },
+    layout: ScratchLayout,
+  ) {
+    this.#module = module;
+    this.#rows = rows;
+    this.#k = k;
+    this.#maxRows = limits.rows;
+    this.packing = chooseRowPacking(rows, k);
+    // A line more than needed, so that neighbouring rows do not share a set of the first cache.
+    this.#packedRowBytes = roundUp(4 * limits.k, CACHE_LINE) + CACHE_LINE;
+    const packs = this.packing !== "none";
+    this.#offsets = {
+      rowTable: layout.reserve(4 * limits.rows),
+      packedTable: layout.reserve(packs ? 4 * limits.rows : 0),
+      kTable: layout.reserve(packs ? 4 * limits.k : 0),
+      packed: layout.reserve(packs ? limits.rows * this.#packedRowBytes : 0),
+    };
+  }
+
+  /** Emits what is done once, before any loop. */
+  begin(f: FunctionBuilder, scratchBase: Local): void {
+    const { rowTable, packedTable, kTable, packed } = this.#offsets;
+    const scratch = {
+      rowTable: localPlus(f, scratchBase, rowTable),
+      packedTable: localPlus(f, scratchBase, packedTable),
+      kTable: localPlus(f, scratchBase, kTable),
+      packed: localPlus(f, scratchBase, packed),
+    };
+    this.#scratch = scratch;
+    if (this.packing === "none") return;
+    const rows = constant(f, this.#maxRows);
+    emitStrideTable(f, scratch.packedTable, rows, scratch.packed, this.#packedRowBytes);
+  }
+
+  /** Emits the choice of rows; `base` is the address of element zero. */
+  setRows(f: FunctionBuilder, base: Local, rows: Range): void {
+    emitOffsetTable(f, { axes: this.#rows, table: this.#parts.rowTable, base, ...rows });
+  }
+
+  /** Emits the preparation of a block of k of the chosen rows. */
+  block(f: FunctionBuilder, rowCount: Local, k: Range): RowBlock {
+    const { rowTable, packedTable, kTable, packed } = this.#parts;
+    const offset = f.local("i32");
+    if (this.packing === "none") {
+      f.get(k.start);
+      timesConstant(f, 4);
+      f.set(offset);
+      return { rowTable, offset };
+    }
+    emitOffsetTable(f, { axes: this.#k, table: kTable, ...k });
+    for (const local of [rowTable, kTable, k.count, rowCount, packed]) f.get(local);
+    f.i32.const(this.#packedRowBytes);
+    f.call(emitPackRows(this.#module, this.packing));
+    f.i32.const(0);
+    f.set(offset);
+    return { rowTable: packedTable, offset };
+  }
+
+  get #parts(): LeftScratch {
+    if (this.#scratch === undefined) throw new TypeError("The left operand has not begun");
+    return this.#scratch;
+  }
+}
+
+interface LeftScratch {
+  readonly rowTable: Local;
+  readonly packedTable: Local;
+  readonly kTable: Local;
+  readonly packed: Local;
+}
+
+/** The right side: packed panels of columns. */
+export class RightOperand {
+  readonly #module: ModuleBuilder;
+  readonly #columns: AxisList;
+  readonly #k: AxisList;
+  readonly #packing: ColumnPacking;
+  readonly #offsets: { readonly [Part in keyof RightScratch]: number };
+  #scratch: RightScratch | undefined;
+
+  /** Reserves scratch for blocks of up to `limits.columns` columns and `limits.k` k. */
+  constructor(
+    module: ModuleBuilder,
+    columns: AxisList,
+    k: AxisList,
+    limits: { readonly columns: number; readonly k: number },
+    layout: ScratchLayout,
+  ) {
+    this.#module = module;
+    this.#columns = columns;
+    this.#k = k;
+    this.#packing = chooseColumnPacking(columns, k);
+    this.#offsets = {
+      columnTable: layout.reserve(4 * roundUp(limits.columns, COLUMN_GROUP)),
+      kTable: layout.reserve(4 * limits.k),
+      packed: layout.reserve(packedColumnsBytes(limits.columns, limits.k)),
+    };
+  }
+
+  /** Emits what is done once, before any loop. */
+  begin(f: FunctionBuilder, scratchBase: Local): void {
+    const { columnTable, kTable, packed } = this.#offsets;
+    this.#scratch = {
+      columnTable: localPlus(f, scratchBase, columnTable),
+      kTable: localPlus(f, scratchBase, kTable),
+      packed: localPlus(f, scratchBase, packed),
+    };
+  }
+
+  /** Address of the packed panels. */
+  get packed(): Local {
+    return this.#parts.packed;
+  }
+
+  /** Emits the choice of columns; `base` is the address of element zero. */
+  setColumns(f: FunctionBuilder, base: Local, columns: Range): void {
+    const table = this.#parts.columnTable;
+    emitOffsetTable(f, { axes: this.#columns, table, base, padTo: COLUMN_GROUP, ...columns });
+  }
+
+  /** Emits the packing of a block of k of the chosen columns. */
+  pack(f: FunctionBuilder, columnCount: Local, k: Range): void {
+    const { columnTable, kTable, packed } = this.#parts;
+    emitOffsetTable(f, { axes: this.#k, table: kTable, ...k });
+    for (const local of [columnTable, kTable, k.count, columnCount, packed]) f.get(local);
+    f.call(emitPackColumns(this.#module, this.#packing));
+  }
+
+  get #parts(): RightScratch {
+    if (this.#scratch === undefined) throw new TypeError("The right operand has not begun");
+    return this.#scratch;
+  }
+}
+
+interface RightScratch {
+  readonly columnTable: Local;
+  readonly kTable: Local;
+  readonly packed: Local;
+}

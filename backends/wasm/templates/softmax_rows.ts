@@ -1,0 +1,227 @@
+/** Row operations of attention, on blocks in scratch whose rows are padded to whole vectors. */
+import type { FunctionBuilder, Local, ModuleBuilder } from "../encoder.ts";
+import { exp } from "../math/exponential.ts";
+import { log } from "../math/logarithm.ts";
+import { type Push, VectorCode } from "../vector_code.ts";
+import { increment, whileBelow } from "./control_flow.ts";
+
+/** Bytes of a row's running state: its maximum, the sum of exponentials, and the last rescaling. */
+export const STATE_BYTES = 12;
+const STATE = { maximum: 0, sum: 4, rescale: 8 } as const;
+
+const LANE_NUMBERS = new Uint8Array(new Int32Array([0, 1, 2, 3]).buffer);
+
+/**
+ * Emits, once a module, the function `(scores, rows, rowBytes, columns, state, scale: f32)`. It turns
+ * scores into `exp(scale * score - maximum)`, where `maximum` is the row's largest in this tile and
+ * those before, and keeps the rows' state. What is summed so far must then be multiplied by the
+ * row's `rescale`. (The running softmax of Milakov and Gimelshein, 2018.)
+ *
+ * In the last vector of a row, lanes beyond the last column must hold copies of a score of the row.
+ */
+export function emitSoftmaxRows(module: ModuleBuilder, relaxedSimd: boolean): number {
+  return module.once(`softmax_rows_${relaxedSimd}`, () => {
+    const f = module.function("softmax_rows", {
+      params: ["i32", "i32", "i32", "i32", "i32", "f32"],
+      results: [],
+    });
+    const [scores, rows, rowBytes, state] = [f.param(0), f.param(1), f.param(2), f.param(4)];
+    const code = new VectorCode(f, relaxedSimd);
+    const row = f.local("i32");
+    const scale = f.local("v128");
+    f.get(f.param(5));
+    f.f32x4.splat();
+    f.set(scale);
+    whileBelow(f, row, rows, () => {
+      const maximum = emitRowMaximum(code, scores, f.param(3), scale);
+      const shift = emitNewMaximum(code, state, maximum);
+      const sum = emitExponentials(code, scores, f.param(3), scale, shift);
+      emitNewSum(code, state, sum);
+      f.get(scores);
+      f.get(rowBytes);
+      f.i32.add();
+      f.set(scores);
+      increment(f, state, STATE_BYTES);
+      increment(f, row, 1);
+    });
+    return f.index;
+  });
+}
+
+/** Emits code that sets rows' states to those of no scores at all. */
+export function emitClearState(f: FunctionBuilder, state: Local, rows: Local): void {
+  const row = f.local("i32");
+  const address = f.local("i32");
+  f.i32.const(0);
+  f.set(row);
+  f.get(state);
+  f.set(address);
+  whileBelow(f, row, rows, () => {
+    f.get(address);
+    f.f32.const(-Infinity);
+    f.f32.store(STATE.maximum);
+    f.get(address);
+    f.f32.const(0);
+    f.f32.store(STATE.sum);
+    increment(f, address, STATE_BYTES);
+    increment(f, row, 1);
+  });
+}
+
+/** Pushes a row's latest factor for what was summed before, in four lanes. */
+export function getRescale(f: FunctionBuilder, state: Local): void {
+  f.get(state);
+  f.v128.load32_splat(STATE.rescale);
+}
+
+/** Pushes one over a row's sum, in four lanes. */
+export function getReciprocalSum(f: FunctionBuilder, state: Local): void {
+  f.f32x4.constSplat(1);
+  f.get(state);
+  f.v128.load32_splat(STATE.sum);
+  f.f32x4.div();
+}
+
+/** Pushes the logarithm of a row's sum of exponentials, maximum included, as an f32. */
+export function getLogSumExp(code: VectorCode, state: Local): void {
+  const { f } = code;
+  log(code, () => {
+    f.get(state);
+    f.v128.load32_splat(STATE.sum);
+  });
+  f.get(state);
+  f.v128.load32_splat(STATE.maximum);
+  f.f32x4.add();
+  f.f32x4.extract_lane(0);
+}
+
+/** Runs `body` with the address of each vector of a row. */
+export function vectorLoop(
+  f: FunctionBuilder,
+  row: Local,
+  columns: Local,
+  body: (address: Local) => void,
+): void {
+  const address = f.local("i32");
+  const column = f.local("i32");
+  f.get(row);
+  f.set(address);
+  f.i32.const(0);
+  f.set(column);
+  whileBelow(f, column, columns, () => {
+    body(address);
+    increment(f, address, 16);
+    increment(f, column, 4);
+  });
+}
+
+/** Combines the four lanes of `vector` into all of them. */
+function acrossLanes(f: FunctionBuilder, vector: Local, combine: () => void): void {
+  for (const lanes of [[2, 3, 0, 1], [1, 0, 3, 2]] as const) {
+    f.get(vector);
+    f.get(vector);
+    f.get(vector);
+    f.i32x4.shuffle(lanes);
+    combine();
+    f.set(vector);
+  }
+}
+
+/** The maximum of the scaled scores in all lanes; NaN is passed over, and shows up in the sum. */
+function emitRowMaximum(code: VectorCode, scores: Local, columns: Local, scale: Local): Local {
+  const { f } = code;
+  const maximum = f.local("v128");
+  code.f32(-Infinity)();
+  f.set(maximum);
+  vectorLoop(f, scores, columns, (address) => {
+    f.get(maximum);
+    f.get(address);
+    f.v128.load();
+    f.get(scale);
+    f.f32x4.mul();
+    f.f32x4.pmax();
+    f.set(maximum);
+  });
+  acrossLanes(f, maximum, f.f32x4.pmax);
+  return maximum;
+}
+
+/**
+ * Stores the new maximum and the factor from the old to it, and gives what to subtract: the maximum, or
+ * 0 while all scores are -infinity.
+ */
+function emitNewMaximum(code: VectorCode, state: Local, maximum: Local): Local {
+  const { f } = code;
+  const shift = f.local("v128");
+  f.get(maximum);
+  f.get(state);
+  f.v128.load32_splat(STATE.maximum);
+  f.f32x4.pmax();
+  f.set(maximum);
+  const none = code.apply(f.f32x4.eq, () => f.get(maximum), code.f32(-Infinity));
+  code.apply(f.v128.andnot, () => f.get(maximum), none)();
+  f.set(shift);
+  const before: Push = () => {
+    f.get(state);
+    f.v128.load32_splat(STATE.maximum);
+  };
+  f.get(state);
+  exp(code, code.sub(before, () => f.get(shift)));
+  f.v128.store32_lane(0, STATE.rescale);
+  f.get(state);
+  f.get(maximum);
+  f.v128.store32_lane(0, STATE.maximum);
+  return shift;
+}
+
+/** Replaces the scores by their exponentials; gives the sum in all lanes. */
+function emitExponentials(
+  code: VectorCode,
+  scores: Local,
+  columns: Local,
+  scale: Local,
+  shift: Local,
+): Local {
+  const { f } = code;
+  const [sum, value, lanes, limit] = [0, 1, 2, 3].map(() => f.local("v128")) as [
+    Local,
+    Local,
+    Local,
+    Local,
+  ];
+  code.f32(0)();
+  f.set(sum);
+  f.v128.const(LANE_NUMBERS);
+  f.set(lanes);
+  f.get(columns);
+  f.i32x4.splat();
+  f.set(limit);
+  vectorLoop(f, scores, columns, (address) => {
+    const score: Push = () => {
+      f.get(address);
+      f.v128.load();
+    };
+    f.get(address);
+    exp(code, code.sub(code.mul(score, () => f.get(scale)), () => f.get(shift)));
+    f.tee(value);
+    f.v128.store();
+    const inside = code.apply(f.i32x4.lt_s, () => f.get(lanes), () => f.get(limit));
+    code.add(() => f.get(sum), code.and(() => f.get(value), inside))();
+    f.set(sum);
+    code.apply(f.i32x4.add, () => f.get(lanes), code.i32(4))();
+    f.set(lanes);
+  });
+  acrossLanes(f, sum, f.f32x4.add);
+  return sum;
+}
+
+function emitNewSum(code: VectorCode, state: Local, sum: Local): void {
+  const { f } = code;
+  const before: Push = () => {
+    f.get(state);
+    f.v128.load32_splat(STATE.sum);
+  };
+  f.get(state);
+  code.add(code.mul(before, () => getRescale(f, state)), () => f.get(sum))();
+  f.v128.store32_lane(0, STATE.sum);
+}

@@ -1,0 +1,109 @@
+/** What the three templates share: their calling convention, scratch layout and options. */
+import type { KernelBuffer } from "../../../compiler/loop_ir.ts";
+import type { FunctionBuilder, Local, ModuleBuilder } from "../encoder.ts";
+import { i32s } from "./control_flow.ts";
+import { type MicrokernelName, MICROKERNELS } from "./microkernel.ts";
+
+/** How a template is emitted. */
+export interface TemplateOptions {
+  /** Use the fused multiply-add of relaxed SIMD; else a multiplication and an addition. */
+  readonly relaxedSimd: boolean;
+  /** Which register tile the products are computed in; the default is the fastest measured. */
+  readonly microkernel?: MicrokernelName;
+}
+
+/** One part of an emitted kernel. */
+export interface KernelPhase {
+  /**
+   * `(lo, hi, p0..pn, privateScratch, sharedScratch)`, all i32: runs the work units from `lo` up to
+   * `hi`. The `p`s are the byte addresses of the kernel's non-scratch buffers, in order.
+   */
+  readonly functionIndex: number;
+  /** How many work units there are. They may run in any order and on any thread. */
+  readonly units: number;
+}
+
+/**
+ * An emitted kernel: its phases run one after the other, with a barrier between. What a unit computes
+ * does not depend on how the units are divided.
+ */
+export interface EmittedKernel {
+  readonly phases: readonly KernelPhase[];
+  /** Scratch that each thread has for itself. */
+  readonly privateScratchBytes: number;
+  /** Scratch that all threads see, kept between the phases of one kernel. */
+  readonly sharedScratchBytes: number;
+}
+
+/** Lays out named parts of a scratch memory, each at a multiple of 64 bytes. */
+export class ScratchLayout {
+  #bytes = 0;
+
+  /** Total size so far. */
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  /** Offset in bytes of a new part. */
+  reserve(bytes: number): number {
+    const offset = this.#bytes;
+    this.#bytes += roundUp(bytes, 64);
+    return offset;
+  }
+}
+
+/** The smallest multiple of `step` that is at least `value`. */
+export function roundUp(value: number, step: number): number {
+  return Math.ceil(value / step) * step;
+}
+
+/** A kernel's function and its parameters by meaning. */
+export interface KernelFunction {
+  readonly f: FunctionBuilder;
+  readonly lo: Local;
+  readonly hi: Local;
+  readonly privateScratch: Local;
+  readonly sharedScratch: Local;
+  /** The parameter with the byte address of a buffer, by its index in the kernel's buffers. */
+  buffer(index: number): Local;
+}
+
+/** Starts the function of one phase of a kernel. */
+export function kernelFunction(
+  module: ModuleBuilder,
+  name: string,
+  buffers: readonly KernelBuffer[],
+): KernelFunction {
+  const bound = boundBuffers(buffers);
+  const f = module.function(name, { params: i32s(bound.length + 4), results: [] });
+  return {
+    f,
+    lo: f.param(0),
+    hi: f.param(1),
+    privateScratch: f.param(bound.length + 2),
+    sharedScratch: f.param(bound.length + 3),
+    buffer(index) {
+      const position = bound.indexOf(index);
+      if (position < 0) {
+        throw new RangeError(`Kernel ${name} has no bound buffer ${index}`);
+      }
+      return f.param(position + 2);
+    },
+  };
+}
+
+/** Indices of the buffers that a program binds. */
+export function boundBuffers(buffers: readonly KernelBuffer[]): number[] {
+  return [...buffers.keys()].filter((index) => buffers[index]?.access !== "scratch");
+}
+
+/** The name and properties of the chosen register tile. */
+export function chosenMicrokernel(options: TemplateOptions): MicrokernelName {
+  const name = options.microkernel ?? "6x8";
+  if (!Object.hasOwn(MICROKERNELS, name)) {
+    throw new RangeError(
+      `No microkernel ${name}; there are ${Object.keys(MICROKERNELS).join(", ")}`,
+    );
+  }
+  return name;
+}
