@@ -163,23 +163,18 @@ export type Selected<Args extends readonly unknown[], Positions extends Argnums>
 
 /** Options of {@linkcode grad} and {@linkcode valueAndGrad}. */
 export interface GradOptions<Positions extends Argnums> {
-  /** Which arguments to differentiate by. Default: the first. */
-  readonly argnums?: Positions;
+  /** Which arguments to differentiate by; without it, the first. */
+  readonly argnums: Positions;
 }
 
-function select<Args extends readonly unknown[], Positions extends Argnums>(
-  args: Args,
-  argnums: Argnums,
-): Selected<Args, Positions> {
+function select(args: readonly unknown[], argnums: Argnums): unknown {
   const pick = (place: number): unknown => {
     if (Number.isInteger(place) && place >= 0 && place < args.length) return args[place];
     throw new RangeError(
       `Cannot differentiate by argument ${place}: the function was given ${args.length}`,
     );
   };
-  const picked = typeof argnums === "number" ? pick(argnums) : argnums.map(pick);
-  // Just the arguments in the places that the type names.
-  return picked as Selected<Args, Positions>;
+  return typeof argnums === "number" ? pick(argnums) : argnums.map(pick);
 }
 
 /**
@@ -188,11 +183,23 @@ function select<Args extends readonly unknown[], Positions extends Argnums>(
  *
  * @throws {GradientError} When called: see {@linkcode gradients}.
  */
-export function grad<Args extends readonly unknown[], const Positions extends Argnums = 0>(
+export function grad<First, Rest extends readonly unknown[]>(
+  fn: (first: First, ...rest: Rest) => Tensor,
+): (first: First, ...rest: Rest) => First;
+export function grad<Args extends readonly unknown[], const Positions extends Argnums>(
   fn: (...args: Args) => Tensor,
-  options: GradOptions<Positions> = {},
-): (...args: Args) => Selected<Args, Positions> {
-  return (...args) => gradients(fn(...args), select<Args, Positions>(args, options.argnums ?? 0));
+  options: GradOptions<Positions>,
+): (...args: Args) => Selected<Args, Positions>;
+export function grad(
+  fn: (...args: readonly unknown[]) => Tensor,
+  options: GradOptions<Argnums> = { argnums: 0 },
+): (...args: readonly unknown[]) => unknown {
+  return (...args) => gradients(fn(...args), select(args, options.argnums));
+}
+
+/** Says that `fn` returns `[loss, aux]`. */
+export interface WithAux {
+  readonly hasAux: true;
 }
 
 /**
@@ -202,28 +209,32 @@ export function grad<Args extends readonly unknown[], const Positions extends Ar
  *
  * @throws {GradientError} When called: see {@linkcode gradients}.
  */
+export function valueAndGrad<First, Rest extends readonly unknown[]>(
+  fn: (first: First, ...rest: Rest) => Tensor,
+): (first: First, ...rest: Rest) => [value: Tensor, gradient: First];
 export function valueAndGrad<
   Args extends readonly unknown[],
   Aux,
-  const Positions extends Argnums = 0,
+  const Positions extends Argnums,
 >(
   fn: (...args: Args) => readonly [loss: Tensor, aux: Aux],
-  options: GradOptions<Positions> & { readonly hasAux: true },
+  options: GradOptions<Positions> & WithAux,
 ): (...args: Args) => [value: Tensor, gradient: Selected<Args, Positions>, aux: Aux];
-export function valueAndGrad<
-  Args extends readonly unknown[],
-  const Positions extends Argnums = 0,
->(
+export function valueAndGrad<First, Rest extends readonly unknown[], Aux>(
+  fn: (first: First, ...rest: Rest) => readonly [loss: Tensor, aux: Aux],
+  options: WithAux,
+): (first: First, ...rest: Rest) => [value: Tensor, gradient: First, aux: Aux];
+export function valueAndGrad<Args extends readonly unknown[], const Positions extends Argnums>(
   fn: (...args: Args) => Tensor,
-  options?: GradOptions<Positions> & { readonly hasAux?: false },
+  options: GradOptions<Positions>,
 ): (...args: Args) => [value: Tensor, gradient: Selected<Args, Positions>];
-export function valueAndGrad<Args extends readonly unknown[], Positions extends Argnums>(
-  fn: (...args: Args) => Tensor | readonly [loss: Tensor, aux: unknown],
-  options: GradOptions<Positions> & { readonly hasAux?: boolean } = {},
-): (...args: Args) => [Tensor, Selected<Args, Positions>, unknown?] {
+export function valueAndGrad(
+  fn: (...args: readonly unknown[]) => Tensor | readonly [loss: Tensor, aux: unknown],
+  options: Partial<GradOptions<Argnums> & WithAux> = {},
+): (...args: readonly unknown[]) => readonly unknown[] {
   return (...args) => {
     const result = fn(...args);
-    const wanted = select<Args, Positions>(args, options.argnums ?? 0);
+    const wanted = select(args, options.argnums ?? 0);
     if (result instanceof Tensor) return [result, gradients(result, wanted)];
     const [loss, aux] = result;
     return [loss, gradients(loss, wanted), aux];

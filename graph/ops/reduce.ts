@@ -3,9 +3,9 @@ import type { DType } from "../dtype.ts";
 import { ShapeError } from "../errors.ts";
 import { makeNode, type Node, type Tensor } from "../node.ts";
 import { defineOp, type OpRecord } from "../op.ts";
-import { type Dim, elementCount, type Shape, staticSize } from "../shape.ts";
+import { elementCount, type Shape, staticSize } from "../shape.ts";
 import type { Reduce, ShapeOf, Valid } from "../shape_types.ts";
-import { div, equal, mul } from "./binary.ts";
+import { div, equal } from "./binary.ts";
 import { inArithmetic } from "./broadcasting.ts";
 import type { ReduceBuilder, ReduceOptions } from "./builder_types.ts";
 import { cast, select } from "./convert.ts";
@@ -29,7 +29,6 @@ import {
   withoutAxes,
   wrap,
 } from "./support.ts";
-import { reciprocal } from "./unary.ts";
 
 type AxesAttrs = { readonly axes: readonly number[] };
 type FoldName = "sum" | "max" | "min";
@@ -203,12 +202,9 @@ function averaging(x: Tensor, axes?: Axes, options: ReduceOptions = {}): Node {
     const operand = at(operands, 0);
     requireDType("mean", [operand], ["f32"]);
     const total = sum(operand, list, options);
-    return mul(total, inverseCount(elementCount(list.map((axis) => at(x.shape, axis)))));
+    const count = elementCount(list.map((axis) => at(x.shape, axis)));
+    return div(total, typeof count === "number" ? count : dimSize(count));
   });
-}
-
-function inverseCount(count: Dim): number | Node {
-  return typeof count === "number" ? 1 / count : reciprocal(dimSize(count));
 }
 
 /**
