@@ -57,7 +57,8 @@ export {
   xor,
 } from "./binary.ts";
 export { broadcast, expandDims, reshape, reverse, squeeze, transpose } from "./movement.ts";
-export { concat, pad, type Padding, slice, sliceAxis, split, stack } from "./pieces.ts";
+export { concat, split, stack } from "./concat.ts";
+export { pad, type Padding, slice, sliceAxis } from "./slice.ts";
 export type {
   ArithmeticBuilder,
   ComparisonBuilder,
