@@ -23,7 +23,6 @@ import { emitStrideTable } from "./offset_table.ts";
 import { emitStoreRow } from "./store_row.ts";
 import { LeftOperand, type Range, RightOperand } from "./operands.ts";
 import {
-  emitClearState,
   emitSoftmaxRows,
   getLogSumExp,
   getReciprocalSum,
@@ -181,7 +180,6 @@ class AttentionEmitter {
     this.#q.setRows(f, matrixBase(fn, q, batch, unit.batch), unit.queries);
     const depth = { start: constant(f, 0), count: constant(f, this.#kernel.depth) };
     const rows = this.#q.block(f, unit.queries.count, depth);
-    emitClearState(f, unit.state, unit.queries.count);
     const runTile = (keys: Range) => {
       callGemmBlock(f, this.#block, {
         rowTable: rows.rowTable,
@@ -244,6 +242,8 @@ class AttentionEmitter {
     f.i32.const(this.#scoreRowBytes);
     f.get(keys.count);
     f.get(unit.state);
+    f.get(keys.start);
+    f.i32.eqz();
     f.f32.const(this.#kernel.scale);
     f.call(emitSoftmaxRows(this.#module, this.#relaxedSimd));
     if (this.#values === undefined) return;
