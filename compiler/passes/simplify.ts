@@ -133,7 +133,11 @@ const identities: RewriteRule = {
         if (right === -1 && node.dtype === "f32") return neg(a);
         return left === -1 && node.dtype === "f32" ? neg(b) : undefined;
       case "div":
-        return right === 1 ? a : undefined;
+        if (right === 1) return a;
+        // Exact: the reciprocal of a power of two is one too.
+        return node.dtype === "f32" && right !== undefined && isPowerOfTwo(right)
+          ? mul(a, 1 / right)
+          : undefined;
       case "pow":
         if (right === 1) return a;
         return right === 2 ? mul(a, a) : undefined;
@@ -142,6 +146,12 @@ const identities: RewriteRule = {
     }
   },
 };
+
+/** Whether both the value and its reciprocal are normal f32 powers of two. */
+function isPowerOfTwo(value: number): boolean {
+  return value > 0 && value === 2 ** Math.round(Math.log2(value)) &&
+    Math.abs(Math.log2(value)) <= 126;
+}
 
 /** Ops that undo or repeat their input. */
 const involutions: RewriteRule = {
