@@ -1,0 +1,56 @@
+/** Running graphs on the WASM backend in tests, with values in f64 on both sides. */
+import { bytesPerElement, type DType } from "../../graph/dtype.ts";
+import type { Node } from "../../graph/mod.ts";
+import type { ReferenceTensor } from "../../graph/op.ts";
+import type { DimBindings } from "../../graph/shape.ts";
+import { type HostData, hostData } from "../../backends/host_array.ts";
+import { bf16Bits, bf16Value, f16Bits, f16Value } from "../../backends/reference/storage.ts";
+import type { WasmOptions } from "../../backends/wasm/backend.ts";
+import { wasm } from "../../backends/wasm/backend.ts";
+
+/** A graph to run, with its inputs' values. */
+export interface RunnableGraph {
+  readonly inputs: ReadonlyMap<string, Node>;
+  readonly outputs: ReadonlyMap<string, Node>;
+  readonly values: ReadonlyMap<string, ReferenceTensor>;
+  readonly bindings?: DimBindings;
+}
+
+function toHost(dtype: DType, values: ArrayLike<number>): HostData {
+  const data = hostData(dtype, values.length);
+  const bits = dtype === "f16" ? f16Bits : dtype === "bf16" ? bf16Bits : undefined;
+  for (let at = 0; at < values.length; at++) {
+    const value = values[at] ?? NaN;
+    data[at] = bits === undefined ? value : bits(value);
+  }
+  return data;
+}
+
+function fromHost(dtype: DType, data: HostData): Float64Array {
+  if (bytesPerElement(dtype) === 4) return Float64Array.from(data);
+  return Float64Array.from(data, dtype === "f16" ? f16Value : bf16Value);
+}
+
+/** Runs the graph once and gives all outputs by path. */
+export async function runOnWasm(
+  graph: RunnableGraph,
+  options: WasmOptions,
+): Promise<Map<string, Float64Array>> {
+  const { inputs, outputs } = graph;
+  const executable = await wasm(options).prepare({ inputs, outputs }, {
+    bind: graph.bindings ?? {},
+    donate: {},
+  });
+  try {
+    for (const [path, { dtype, shape, data }] of graph.values) {
+      executable.write(path, { dtype, shape, data: toHost(dtype, data) });
+    }
+    await executable.run();
+    return new Map([...outputs.keys()].map((path) => {
+      const { dtype, data } = executable.readOutput(path);
+      return [path, fromHost(dtype, data)];
+    }));
+  } finally {
+    executable[Symbol.dispose]();
+  }
+}
