@@ -22,14 +22,6 @@ export interface Capabilities {
   readonly alignment: number;
 }
 
-/** An input that a run updates in place. */
-export interface Donation {
-  /** Path of the input. */
-  readonly input: string;
-  /** Path of the output that takes its place. */
-  readonly output: string;
-}
-
 /** What a pass left behind, for reading. */
 export type Dump = (stage: string, text: string) => void;
 
@@ -37,7 +29,8 @@ export type Dump = (stage: string, text: string) => void;
 export interface PrepareOptions {
   /** Sizes of the symbolic dims. */
   readonly bind: DimBindings;
-  readonly donate: readonly Donation[];
+  /** Inputs (paths or their beginnings) whose memory outputs take over. */
+  readonly donate: Readonly<Record<string, string>>;
   readonly dump?: Dump | undefined;
 }
 

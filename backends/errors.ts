@@ -1,4 +1,5 @@
 /** What can go wrong when a program is prepared, fed or run. */
+import type { Node } from "../graph/node.ts";
 import { formatFullSite, type Site } from "../graph/site.ts";
 
 /** A value given to a program does not fit its input: wrong name, shape, element type, or NaN. */
@@ -38,6 +39,11 @@ export interface NodeNote {
   readonly scope: string;
   /** The user's line that made it. */
   readonly site: Site | undefined;
+}
+
+/** The note of a node. */
+export function noteNode({ op, label, scope, site }: Node): NodeNote {
+  return { op: op.name, label, scope, site };
 }
 
 /** Where a kernel failed. */

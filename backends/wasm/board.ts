@@ -41,7 +41,7 @@ export interface ThreadFailure {
 /** What the main thread may ask of a worker. */
 export interface WorkerApi {
   /** Comes first: which thread this is, the pool's board, and how long to spin before sleeping. */
-  init(thread: number, board: SharedArrayBuffer, spins: number): void;
+  init(thread: number, board: SharedArrayBuffer, spinMilliseconds: number): void;
   /** Instantiates a program. */
   register(entry: ProgramEntry): void;
   /** Forgets a program. */

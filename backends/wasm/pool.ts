@@ -16,8 +16,11 @@ import { startWorkerThread, type WorkerThread } from "./worker_thread.ts";
 /** Where the worker's own module is; a test may point elsewhere. */
 export const WORKER_URL = new URL("./worker.ts", import.meta.url);
 
-/** Looks at the bell before an idle worker sleeps: some 50 microseconds. */
-const IDLE_SPINS = 20_000;
+/**
+ * How long an idle worker spins before it sleeps. A training loop's next run comes within that: a
+ * sleeping worker may be woken on the core of the thread that wakes it, and stay there.
+ */
+const IDLE_SPIN_MILLISECONDS = 10;
 const LINGER_MILLISECONDS = 1000;
 /** A worker that has not taken up a run after this long is taken to be dead. */
 const START_LIMIT_MILLISECONDS = 10_000;
@@ -82,8 +85,8 @@ export class WorkerPool {
     const pool = new WorkerPool(threads);
     try {
       for (let thread = 1; thread < threads; thread++) pool.#startWorker(thread, url);
-      const spins = mayMeetSpinning(threads) ? IDLE_SPINS : 0;
-      await pool.#ask(({ api }, index) => api.init(index + 1, pool.#board, spins));
+      const spin = mayMeetSpinning(threads) ? IDLE_SPIN_MILLISECONDS : 0;
+      await pool.#ask(({ api }, index) => api.init(index + 1, pool.#board, spin));
     } catch (error) {
       pool.#end();
       throw pool.failure ?? error;

@@ -1,11 +1,10 @@
 /** A program as it runs: its memory, the calling thread's instance, and the workers'. */
 import type { Program, ProgramPort } from "../../compiler/program.ts";
-import type { Node } from "../../graph/node.ts";
 import type { Executable, MemoryReport, StepNote } from "../backend.ts";
 import {
   KernelError,
   type KernelFailure,
-  type NodeNote,
+  noteNode,
   UnusableProgramError,
   WorkerError,
 } from "../errors.ts";
@@ -224,10 +223,6 @@ function portAt(ports: readonly ProgramPort[], path: string, kind: string): Prog
   const port = ports.find((candidate) => candidate.path === path);
   if (port !== undefined) return port;
   throw new RangeError(`The program has no ${kind} "${path}"`);
-}
-
-function noteNode({ op, label, scope, site }: Node): NodeNote {
-  return { op: op.name, label, scope, site };
 }
 
 /** A worker's error as one of this thread's. */

@@ -14,6 +14,9 @@ import {
   type WorkerApi,
 } from "./board.ts";
 
+/** Looks at the bell between two at the clock. */
+const SPINS_BETWEEN_CLOCKS = 1000;
+
 interface Registered {
   readonly run: RunFunction;
   readonly entry: ProgramEntry;
@@ -24,16 +27,16 @@ interface Registered {
 class ParkedWorker implements WorkerApi {
   readonly #programs = new Map<number, Registered>();
   #thread = 0;
-  #spins = 0;
+  #spinMilliseconds = 0;
   #words = new Int32Array(new SharedArrayBuffer(boardBytes(1)));
   #runs = new BigInt64Array(this.#words.buffer);
   /** Control messages handled, and the last run taken up. */
   #handled = 0;
   #seen = 0n;
 
-  init(thread: number, board: SharedArrayBuffer, spins: number): void {
+  init(thread: number, board: SharedArrayBuffer, spinMilliseconds: number): void {
     this.#thread = thread;
-    this.#spins = spins;
+    this.#spinMilliseconds = spinMilliseconds;
     this.#words = new Int32Array(board);
     this.#runs = new BigInt64Array(board);
     this.#handled = 1;
@@ -79,8 +82,13 @@ class ParkedWorker implements WorkerApi {
   }
 
   #waitFor(bell: number): void {
-    for (let spin = 0; spin < this.#spins; spin++) {
-      if (Atomics.load(this.#words, BOARD.bell) !== bell) return;
+    if (this.#spinMilliseconds > 0) {
+      const until = performance.now() + this.#spinMilliseconds;
+      do {
+        for (let spin = 0; spin < SPINS_BETWEEN_CLOCKS; spin++) {
+          if (Atomics.load(this.#words, BOARD.bell) !== bell) return;
+        }
+      } while (performance.now() < until);
     }
     Atomics.wait(this.#words, BOARD.bell, bell);
   }

@@ -1,0 +1,36 @@
+/**
+ * Programs: compiling a graph for a backend, feeding it, running it.
+ *
+ * @module
+ */
+export type {
+  Backend,
+  Capabilities,
+  Dump,
+  Executable,
+  MemoryReport,
+  PrepareOptions,
+  StepNote,
+} from "./backend.ts";
+export {
+  compile,
+  type CompileOptions,
+  type Donations,
+  ProgramCache,
+  programCache,
+  type ProgramOf,
+} from "./compile.ts";
+export {
+  InputError,
+  KernelError,
+  type KernelFailure,
+  type NodeNote,
+  OutOfMemoryError,
+  UnusableProgramError,
+  WorkerError,
+} from "./errors.ts";
+export type { HostData, HostDataOf, HostTensor, HostValue } from "./host_array.ts";
+export type { HostInputs, HostOutputs, HostTree } from "./host_tree.ts";
+export { CompiledProgram } from "./program.ts";
+export { reference } from "./reference/backend.ts";
+export { MAX_THREADS, wasm, wasmCapabilities, type WasmOptions } from "./wasm/backend.ts";

@@ -1,0 +1,151 @@
+/** A compiled program as its user sees it. */
+import { isTensor, type TracedGraph } from "../graph/trace.ts";
+import type { Executable, MemoryReport, StepNote } from "./backend.ts";
+import { InputError } from "./errors.ts";
+import { type HostPort, type HostTensor, toHostTensor } from "./host_array.ts";
+import {
+  type AtPath,
+  collectTree,
+  type HostInputs,
+  type HostOutputs,
+  pairWithPorts,
+  quoted,
+} from "./host_tree.ts";
+import { suggestion } from "./nearest_name.ts";
+
+interface PathTensor {
+  readonly path: string;
+  readonly tensor: HostTensor;
+}
+
+/** What a program needs to know beside its executable. */
+export interface ProgramOptions {
+  /** Donated paths, input to output. */
+  readonly donated: ReadonlyMap<string, string>;
+  /** Whether NaN in an input is an error. */
+  readonly checkInputs: boolean;
+}
+
+/**
+ * A program that is ready to run. It holds memory and takes part in worker threads until it is
+ * disposed: declare it with `using`.
+ *
+ * `In` is the traced function's argument, `Out` its result without the donated outputs.
+ */
+export class CompiledProgram<In, Out> implements Disposable {
+  readonly #executable: Executable;
+  readonly #graph: TracedGraph;
+  readonly #ports: ReadonlyMap<string, HostPort>;
+  readonly #options: ProgramOptions;
+  readonly #donatedOutputs: ReadonlySet<string>;
+  readonly #unset: Set<string>;
+  #disposed = false;
+
+  /** Use `compile`. */
+  constructor(executable: Executable, graph: TracedGraph, options: ProgramOptions) {
+    this.#executable = executable;
+    this.#graph = graph;
+    this.#options = options;
+    this.#ports = new Map(executable.inputs.map((port) => [port.path, port]));
+    this.#donatedOutputs = new Set(options.donated.values());
+    this.#unset = new Set(this.#ports.keys());
+  }
+
+  /**
+   * Runs the program once. What was given before and the donated inputs may be left out.
+   *
+   * @returns The outputs in the structure that the traced function returned, without the donated.
+   * @throws {InputError} When an input is missing, unknown, or not what it should be.
+   * @throws {KernelError} When a kernel fails.
+   */
+  async run(inputs?: HostInputs<In>): Promise<HostOutputs<Out>> {
+    const tensors = this.#convert(inputs);
+    const given = new Set(tensors.map(({ path }) => path));
+    const missing = [...this.#unset].filter((path) => !given.has(path));
+    if (missing.length > 0) {
+      throw new InputError(
+        `Missing ${missing.length === 1 ? "input" : "inputs"} ${quoted(missing)}: ` +
+          "wanted a value in this run or before",
+      );
+    }
+    this.#write(tensors);
+    await this.#executable.run();
+    const outputs = collectTree(this.#graph.outputTree, (path) => {
+      const name = path || "output";
+      return this.#donatedOutputs.has(name) ? undefined : this.#executable.readOutput(name);
+    });
+    // The traced function returned this structure, of tensors with these element types.
+    return (outputs ?? {}) as HostOutputs<Out>;
+  }
+
+  /**
+   * Sets inputs, which stay until they are set again (a donated one until the next run changes it).
+   *
+   * @throws {InputError} When an input is unknown, or not what it should be.
+   */
+  set(inputs: HostInputs<In>): void {
+    this.#write(this.#convert(inputs));
+  }
+
+  /**
+   * Copies an input, or a record of inputs, out of the program: donated ones as the last run left
+   * them.
+   *
+   * @param path Such as `state` or `state/parameters/head/kernel`.
+   * @throws {InputError} When there is none at the path, or it has never been set.
+   */
+  get<P extends string>(path: P): HostOutputs<AtPath<In, P>> {
+    const bare = isTensor(this.#graph.inputTree) && path === "input";
+    const found = collectTree(this.#graph.inputTree, (leaf) => {
+      const name = leaf || "input";
+      if (this.#unset.has(name)) throw new InputError(`Input "${name}" has never been set`);
+      return this.#executable.readInput(name);
+    }, bare ? "" : path);
+    if (found === undefined) {
+      throw new InputError(`There is no input "${path}"${suggestion(path, this.#ports.keys())}`);
+    }
+    // The traced argument has this structure at this path.
+    return found as HostOutputs<AtPath<In, P>>;
+  }
+
+  /** Bytes that the program holds. */
+  memory(): MemoryReport {
+    return this.#executable.memory();
+  }
+
+  /** The program's steps in order, each with its kernel and the graph nodes in it. */
+  kernels(): readonly StepNote[] {
+    return this.#executable.steps();
+  }
+
+  /** One line: the backend, its threads, and whatever it had to do without. */
+  describe(): string {
+    return this.#executable.describe();
+  }
+
+  /** Whether it has been disposed. */
+  get disposed(): boolean {
+    return this.#disposed;
+  }
+
+  /** Gives back memory and workers. The program cannot be used afterwards. */
+  [Symbol.dispose](): void {
+    this.#disposed = true;
+    this.#executable[Symbol.dispose]();
+  }
+
+  #convert(inputs: unknown): PathTensor[] {
+    const root = isTensor(this.#graph.inputTree) ? "input" : "";
+    return pairWithPorts(inputs, this.#ports, root).map(({ port, value }) => ({
+      path: port.path,
+      tensor: toHostTensor(port, value, this.#options.checkInputs),
+    }));
+  }
+
+  #write(tensors: readonly PathTensor[]): void {
+    for (const { path, tensor } of tensors) {
+      this.#executable.write(path, tensor);
+      this.#unset.delete(path);
+    }
+  }
+}

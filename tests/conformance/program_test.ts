@@ -1,0 +1,208 @@
+import {
+  type Backend,
+  compile,
+  type HostTensor,
+  InputError,
+  programCache,
+  reference,
+  UnusableProgramError,
+  wasm,
+} from "../../backends/mod.ts";
+import { add, cast, dim, mul, spec, sum, trace } from "../../graph/mod.ts";
+import {
+  assert,
+  assertEquals,
+  assertRejects,
+  assertStringIncludes,
+  assertThrows,
+} from "../support/assert.ts";
+
+const batch = dim("batch");
+
+const scaleGraph = trace(
+  { images: spec("f32", [batch, 2]), scale: spec("f32", []) },
+  ({ images, scale }) => ({ scaled: mul(images, scale), total: sum(images) }),
+);
+
+/** Adds the gradient to two parameters, and counts the steps. */
+const stepGraph = trace(
+  {
+    state: {
+      parameters: [{ kernel: spec("f32", [2]) }, { kernel: spec("f32", [3]) }],
+      step: spec("i32", []),
+    },
+    gradient: spec("f32", []),
+  },
+  ({ state, gradient }) => {
+    const [first, second] = state.parameters;
+    return {
+      state: {
+        parameters: [
+          { kernel: add(first.kernel, gradient) },
+          { kernel: add(second.kernel, gradient) },
+        ],
+        step: add(state.step, 1),
+      },
+      loss: sum(first.kernel),
+    };
+  },
+);
+
+const initialState = {
+  parameters: [{ kernel: Float32Array.of(1, 2) }, { kernel: Float32Array.of(3, 4, 5) }],
+  step: 0,
+} as const;
+
+const BACKENDS = [reference(), wasm({ threads: 1 }), wasm({ threads: 2 })];
+
+/** A test on every backend. */
+function test(name: string, run: (backend: Backend) => Promise<void>): void {
+  for (const backend of BACKENDS) {
+    const { name: device, threads } = backend.capabilities;
+    Deno.test(`${name} (${device}, ${threads} threads)`, () => run(backend));
+  }
+}
+
+test("program: results have the traced structure, with element type and shape", async (backend) => {
+  using program = await compile(scaleGraph, { backend, bind: { batch: 2 } });
+  const { scaled, total } = await program.run({ images: Float32Array.of(1, 2, 3, 4), scale: 10 });
+  assertEquals(scaled, { dtype: "f32", shape: [2, 2], data: Float32Array.of(10, 20, 30, 40) });
+  assertEquals(total, { dtype: "f32", shape: [], data: Float32Array.of(10) });
+});
+
+test("program: inputs stay set until they are set again", async (backend) => {
+  using program = await compile(scaleGraph, { backend, bind: { batch: 1 } });
+  program.set({ scale: 2 });
+  const first = await program.run({ images: Float32Array.of(1, 2) });
+  assertEquals(first.scaled.data, Float32Array.of(2, 4));
+  const second = await program.run({ scale: 3 });
+  assertEquals(second.scaled.data, Float32Array.of(3, 6));
+  const third = await program.run();
+  assertEquals(third.scaled.data, Float32Array.of(3, 6));
+  const images: HostTensor<"f32"> = program.get("images");
+  assertEquals(images.data, Float32Array.of(1, 2));
+});
+
+test("program: inputs that were never set are named", async (backend) => {
+  using program = await compile(scaleGraph, { backend, bind: { batch: 1 } });
+  await assertRejects(() => program.run(), InputError, 'Missing inputs "images", "scale"');
+  const images = Float32Array.of(1, 2);
+  await assertRejects(() => program.run({ images }), InputError, 'Missing input "scale"');
+  assertThrows(() => program.get("images"), InputError, '"images" has never been set');
+});
+
+test("program: unknown inputs are refused with the nearest name", async (backend) => {
+  using program = await compile(scaleGraph, { backend, bind: { batch: 1 } });
+  const misspelt: object = { imagez: Float32Array.of(1, 2) };
+  const error = assertThrows(() => program.set(misspelt), InputError);
+  assertEquals(error.message, 'There is no input "imagez"; did you mean "images"?');
+  const foreign: object = { parameters: 1 };
+  const listed = assertThrows(() => program.set(foreign), InputError);
+  assertEquals(listed.message, 'There is no input "parameters"; there are "images", "scale"');
+});
+
+test("program: a refused run changes nothing", async (backend) => {
+  using program = await compile(scaleGraph, { backend, bind: { batch: 1 } });
+  program.set({ images: Float32Array.of(1, 2), scale: 2 });
+  await assertRejects(
+    () => program.run({ scale: 5, images: Float32Array.of(1, NaN) }),
+    InputError,
+    'Input "images" has NaN at [0, 1]',
+  );
+  assertEquals((await program.run()).scaled.data, Float32Array.of(2, 4));
+});
+
+test("program: donated outputs become the next run's inputs", async (backend) => {
+  using program = await compile(stepGraph, { backend, donate: { state: "state" } });
+  const first = await program.run({ state: initialState, gradient: 1 });
+  assertEquals(first, { loss: { dtype: "f32", shape: [], data: Float32Array.of(3) } });
+  const second = await program.run({ gradient: 10 });
+  assertEquals(second.loss.data, Float32Array.of(5));
+  const state = program.get("state");
+  assertEquals(state.step.data, Int32Array.of(2));
+  assertEquals(state.parameters[1].kernel.data, Float32Array.of(14, 15, 16));
+  assertEquals(program.get("state/parameters/0/kernel"), {
+    dtype: "f32",
+    shape: [2],
+    data: Float32Array.of(12, 13),
+  });
+});
+
+test("program: one half of the state donated", async (backend) => {
+  const donate = { "state/parameters": "state/parameters" } as const;
+  using program = await compile(stepGraph, { backend, donate });
+  const result = await program.run({ state: initialState, gradient: 1 });
+  assertEquals(Object.keys(result.state), ["step"]);
+  assertEquals(result.state.step.data, Int32Array.of(1));
+  assertEquals(program.get("state/step").data, Int32Array.of(0));
+});
+
+test("program: a group where a tensor is wanted, and the other way round", async (backend) => {
+  using program = await compile(stepGraph, { backend });
+  const number: object = { state: 1 };
+  assertThrows(() => program.set(number), InputError, 'Input "state" is a group of 3 inputs');
+  const group: object = { gradient: { value: 1 } };
+  assertThrows(() => program.set(group), InputError, 'Input "gradient" is f32[], but got Object');
+});
+
+test("program: bare specs and bare results", async (backend) => {
+  const graph = trace(spec("bf16", [3]), (x) => mul(cast(x, "f32"), 2));
+  using program = await compile(graph, { backend });
+  const result = await program.run(Float32Array.of(1, 2, 1.00390625));
+  assertEquals(result.data, Float32Array.of(2, 4, 2));
+  assertEquals(program.get("input").data, Uint16Array.of(0x3f80, 0x4000, 0x3f80));
+});
+
+test("program: unbound, unknown and misspelt dims", async (backend) => {
+  await assertRejects(() => compile(scaleGraph, { backend }), RangeError, "batch");
+  const error = await assertRejects(
+    () => compile(scaleGraph, { backend, bind: { batch: 1, bacth: 2 } }),
+    RangeError,
+  );
+  assertStringIncludes(error.message, 'Cannot bind "bacth"');
+  assertStringIncludes(error.message, 'did you mean "batch"?');
+});
+
+test("program: a donation that does not fit is refused", async (backend) => {
+  const donate = { gradient: "gradient" } as const;
+  await assertRejects(() => compile(stepGraph, { backend, donate }), RangeError, "gradient");
+});
+
+test("program: disposal", async (backend) => {
+  const program = await compile(scaleGraph, { backend, bind: { batch: 1 } });
+  program[Symbol.dispose]();
+  program[Symbol.dispose]();
+  assert(program.disposed);
+  const images = Float32Array.of(1, 2);
+  await assertRejects(() => program.run({ images, scale: 1 }), UnusableProgramError, "disposed");
+});
+
+test("program: kernels, memory and description", async (backend) => {
+  using program = await compile(scaleGraph, { backend, bind: { batch: 1 } });
+  assert(program.kernels().some(({ nodes }) => nodes.some(({ op }) => op === "mul")));
+  assert(program.memory().totalBytes > 0);
+  assertStringIncludes(program.describe(), backend.capabilities.name);
+});
+
+test("program cache: one program for each binding", async (backend) => {
+  using programs = programCache(scaleGraph, { backend });
+  const [one, again] = await Promise.all([programs.for({ batch: 1 }), programs.for({ batch: 1 })]);
+  const two = await programs.for({ batch: 2 });
+  assert(one === again);
+  assert(one !== two);
+  const { scaled } = await two.run({ images: Float32Array.of(1, 2, 3, 4), scale: 2 });
+  assertEquals(scaled.shape, [2, 2]);
+  one[Symbol.dispose]();
+  assert(await programs.for({ batch: 1 }) !== one, "a disposed program is made anew");
+  await assertRejects(() => programs.for({}), RangeError, "batch");
+});
+
+test("program cache: disposing it disposes its programs", async (backend) => {
+  const programs = programCache(scaleGraph, { backend });
+  const one = await programs.for({ batch: 1 });
+  const pending = programs.for({ batch: 2 });
+  programs[Symbol.dispose]();
+  assert(one.disposed);
+  await assertRejects(() => pending, UnusableProgramError);
+  await assertRejects(() => programs.for({ batch: 1 }), UnusableProgramError);
+});
