@@ -64,6 +64,13 @@ export class VectorCode {
     return this.#constant(`i${value}`, () => this.f.i32x4.constSplat(value));
   }
 
+  /** Four i32. */
+  lanes(values: readonly [number, number, number, number]): Push {
+    return this.#constant(`v${values.join()}`, () => {
+      this.f.v128.const(new Uint8Array(new Int32Array(values).buffer));
+    });
+  }
+
   /** Two equal f64. */
   f64(value: number): Push {
     return this.#constant(`d${value}`, () => {
