@@ -1,0 +1,160 @@
+/** Emits one template kernel, runs it as a program would, and compares it with the interpreter. */
+import type { Kernel } from "../../compiler/loop_ir.ts";
+import { interpretKernel } from "../../backends/reference/loop_interpreter.ts";
+import { ModuleBuilder } from "../../backends/wasm/encoder.ts";
+import { emitAttention } from "../../backends/wasm/templates/attention.ts";
+import { emitAttentionGrad } from "../../backends/wasm/templates/attention_grad.ts";
+import { emitMatmul } from "../../backends/wasm/templates/matmul.ts";
+import type { EmittedKernel, TemplateOptions } from "../../backends/wasm/templates/template.ts";
+
+const PAGE_BYTES = 65536;
+const GUARD_BYTES = 64;
+
+/** A kernel that a template emits. */
+export type TemplateKernel = Exclude<Kernel, { readonly kind: "loops" }>;
+
+/** Runs the units of a phase; each call does the units from `lo` up to `hi`. */
+export type UnitSplit = (units: number, run: (lo: number, hi: number) => void) => void;
+
+/** All units in one call. */
+export const inOneCall: UnitSplit = (units, run) => run(0, units);
+
+/** One call for each unit, the last unit first. */
+export const oneByOneBackwards: UnitSplit = (units, run) => {
+  for (let unit = units - 1; unit >= 0; unit--) run(unit, unit + 1);
+};
+
+/** Two calls. */
+export const inTwoCalls: UnitSplit = (units, run) => {
+  const middle = Math.ceil(units / 3);
+  run(middle, units);
+  run(0, middle);
+};
+
+/** Emits a template kernel. */
+export function emitTemplate(
+  module: ModuleBuilder,
+  kernel: TemplateKernel,
+  options: TemplateOptions,
+): EmittedKernel {
+  switch (kernel.kind) {
+    case "matmul":
+      return emitMatmul(module, kernel, options);
+    case "attention":
+      return emitAttention(module, kernel, options);
+    case "attentionGrad":
+      return emitAttentionGrad(module, kernel, options);
+  }
+}
+
+/** An instantiated kernel with its buffers. */
+export interface LoadedTemplate {
+  readonly emitted: EmittedKernel;
+  readonly arrays: readonly Float32Array[];
+  run(split?: UnitSplit): void;
+}
+
+/** Compiles a kernel of f32 buffers into a memory that is just large enough, full of NaN. */
+export function loadTemplate(kernel: TemplateKernel, options: TemplateOptions): LoadedTemplate {
+  const module = new ModuleBuilder();
+  const emitted = emitTemplate(module, kernel, options);
+  let end = GUARD_BYTES;
+  const reserve = (bytes: number) => {
+    const start = end;
+    end += Math.ceil(bytes / 64) * 64;
+    return start;
+  };
+  const shared = reserve(emitted.sharedScratchBytes);
+  const scratch = reserve(emitted.privateScratchBytes);
+  const addresses = kernel.buffers.map((buffer) => reserve(4 * buffer.elements));
+  const pages = Math.ceil(end / PAGE_BYTES);
+  module.importMemory("env", "memory", { pages, shared: false });
+  emitted.phases.forEach((phase, index) => module.export(`phase${index}`, phase.functionIndex));
+  const memory = new WebAssembly.Memory({ initial: pages, maximum: pages });
+  const instance = new WebAssembly.Instance(new WebAssembly.Module(module.build()), {
+    env: { memory },
+  });
+  new Float32Array(memory.buffer).fill(NaN);
+  const arrays = kernel.buffers.map((buffer, index) =>
+    new Float32Array(memory.buffer, addresses[index], buffer.elements)
+  );
+  const run = (split: UnitSplit = inOneCall) => {
+    emitted.phases.forEach((phase, index) => {
+      const call = instance.exports[`phase${index}`];
+      if (typeof call !== "function") throw new TypeError(`Phase ${index} is not exported`);
+      split(phase.units, (lo, hi) => call(lo, hi, ...addresses, scratch, shared));
+    });
+  };
+  return { emitted, arrays, run };
+}
+
+/** A written buffer of the kernel, as computed and as it should be. */
+export interface Comparison {
+  readonly name: string;
+  readonly actual: Float32Array;
+  readonly expected: Float32Array;
+}
+
+/**
+ * Fills the read buffers by `fill` and runs the kernel on WebAssembly, divided in several ways that
+ * must agree bit for bit, and in the interpreter.
+ */
+export function compareTemplate(
+  kernel: TemplateKernel,
+  options: TemplateOptions,
+  fill: (index: number, element: number) => number,
+): Comparison[] {
+  const loaded = loadTemplate(kernel, options);
+  loaded.arrays.forEach((array, index) => {
+    if (kernel.buffers[index]?.access === "write") return;
+    array.forEach((_, element) => array[element] = fill(index, element));
+  });
+  const start = loaded.arrays.map((array) => array.slice());
+  loaded.run();
+  const results = loaded.arrays.map((array) => array.slice());
+  for (const split of [oneByOneBackwards, inTwoCalls]) {
+    loaded.arrays.forEach((array, index) => array.set(start[index] ?? []));
+    loaded.run(split);
+    loaded.arrays.forEach((array, index) => checkSame(kernel, index, array, results[index]));
+  }
+  const expected = start.map((array) => array.slice());
+  interpretKernel(kernel, expected);
+  return kernel.buffers.flatMap((buffer, index) => {
+    const [actual, wanted] = [results[index], expected[index]];
+    if (actual === undefined || wanted === undefined) return [];
+    return [{ name: buffer.name, actual, expected: wanted }];
+  });
+}
+
+function checkSame(
+  kernel: TemplateKernel,
+  index: number,
+  array: Float32Array,
+  wanted: Float32Array | undefined,
+): void {
+  if (wanted === undefined) throw new RangeError(`Kernel ${kernel.name} has no buffer ${index}`);
+  const bits = (values: Float32Array) =>
+    new Uint32Array(values.buffer, values.byteOffset, values.length);
+  const [first, second] = [bits(array), bits(wanted)];
+  const at = first.findIndex((word, element) => word !== second[element]);
+  if (at < 0) return;
+  throw new Error(
+    `Buffer ${
+      kernel.buffers[index]?.name
+    } of ${kernel.name} depends on how the units are divided: ` +
+      `element ${at} is ${array[at]} or ${wanted[at]}`,
+  );
+}
+
+/** Norm of the difference over the norm of what was expected; NaN where only one of the two is NaN. */
+export function relativeError({ actual, expected }: Comparison): number {
+  let difference = 0;
+  let size = 0;
+  for (let at = 0; at < expected.length; at++) {
+    const [a, e] = [actual[at] ?? NaN, expected[at] ?? NaN];
+    if (Object.is(a, e)) continue;
+    difference += (a - e) ** 2;
+  }
+  for (const value of expected) if (Number.isFinite(value)) size += value ** 2;
+  return difference === 0 ? 0 : Math.sqrt(difference / size);
+}
