@@ -206,10 +206,10 @@ export function buildGraph(recipe: GraphRecipe): RandomGraph {
   return { inputs, outputs, values };
 }
 
-/** Largest difference, relative to the largest magnitude (at least 1e-3). */
+/** Largest difference, relative to the largest magnitude, which counts as at least 0.1. */
 export function relativeError(actual: ArrayLike<number>, expected: ArrayLike<number>): number {
   let error = 0;
-  let scale = 1e-3;
+  let scale = 0.1;
   for (let at = 0; at < expected.length; at++) {
     const wanted = expected[at] ?? NaN;
     const difference = Math.abs((actual[at] ?? NaN) - wanted);
