@@ -13,8 +13,7 @@ import {
 } from "./board.ts";
 import { startWorkerThread, type WorkerThread } from "./worker_thread.ts";
 
-/** Where the worker's own module is; a test may point elsewhere. */
-export const WORKER_URL = new URL("./worker.ts", import.meta.url);
+const WORKER_URL = new URL("./worker.ts", import.meta.url);
 
 /**
  * How long an idle worker spins before it sleeps. A training loop's next run comes within that: a
@@ -22,8 +21,15 @@ export const WORKER_URL = new URL("./worker.ts", import.meta.url);
  */
 const IDLE_SPIN_MILLISECONDS = 10;
 const LINGER_MILLISECONDS = 1000;
-/** A worker that has not taken up a run after this long is taken to be dead. */
 const START_LIMIT_MILLISECONDS = 10_000;
+
+/** What tests change. */
+export interface PoolOptions {
+  /** The worker's module. */
+  readonly url?: URL;
+  /** Milliseconds after which a worker that has not taken up a run is taken to be dead. */
+  readonly startLimit?: number;
+}
 
 interface PooledWorker {
   readonly thread: WorkerThread;
@@ -41,6 +47,7 @@ export class WorkerPool {
   readonly #board: SharedArrayBuffer;
   readonly #words: Int32Array;
   readonly #runs: BigInt64Array;
+  readonly #startLimit: number;
   readonly #failed = Promise.withResolvers<never>();
   /** Its entry in `pools`, if it is there. */
   #shared: Promise<WorkerPool> | undefined;
@@ -52,8 +59,9 @@ export class WorkerPool {
   #linger: ReturnType<typeof setTimeout> | undefined;
 
   /** Use {@linkcode WorkerPool.acquire}. */
-  private constructor(threads: number) {
+  private constructor(threads: number, startLimit: number) {
     this.threads = threads;
+    this.#startLimit = startLimit;
     this.#board = new SharedArrayBuffer(boardBytes(threads));
     this.#words = new Int32Array(this.#board);
     this.#runs = new BigInt64Array(this.#board);
@@ -74,15 +82,20 @@ export class WorkerPool {
   }
 
   static #add(threads: number): Promise<WorkerPool> {
-    const starting = WorkerPool.start(threads, WORKER_URL);
+    const starting = WorkerPool.start(threads);
     pools.set(threads, starting);
     starting.then((pool) => pool.#shared = starting, () => pools.delete(threads));
     return starting;
   }
 
-  /** A pool of its own, outside the shared ones; `release` ends it. */
-  static async start(threads: number, url: URL): Promise<WorkerPool> {
-    const pool = new WorkerPool(threads);
+  /**
+   * A pool of its own, outside the shared ones; `release` ends it.
+   *
+   * @throws {WorkerError} When a worker does not start.
+   */
+  static async start(threads: number, options: PoolOptions = {}): Promise<WorkerPool> {
+    const { url = WORKER_URL, startLimit = START_LIMIT_MILLISECONDS } = options;
+    const pool = new WorkerPool(threads, startLimit);
     try {
       for (let thread = 1; thread < threads; thread++) pool.#startWorker(thread, url);
       const spin = mayMeetSpinning(threads) ? IDLE_SPIN_MILLISECONDS : 0;
@@ -133,16 +146,23 @@ export class WorkerPool {
    * @throws {WorkerError} When a worker has not even taken up the run.
    */
   checkStarted(): void {
-    if (performance.now() - this.#runStarted < START_LIMIT_MILLISECONDS) return;
+    if (performance.now() - this.#runStarted < this.#startLimit) return;
     for (let thread = 1; thread < this.threads; thread++) {
       if (Atomics.load(this.#words, BOARD.started + thread) === this.#run) continue;
-      throw this.#fail(`worker ${thread} did not answer for ${START_LIMIT_MILLISECONDS / 1000} s`);
+      throw this.#fail(
+        `worker ${thread} did not take up a run within ${this.#startLimit / 1000} s`,
+      );
     }
   }
 
   #startWorker(thread: number, url: URL): void {
-    const worker = startWorkerThread(url, (reason) => this.#fail(`worker ${thread}: ${reason}`));
-    this.#workers.push({ thread: worker, api: Comlink.wrap<WorkerApi>(worker.endpoint) });
+    const fail = (reason: unknown) => this.#fail(`worker ${thread}: ${reason}`);
+    try {
+      const worker = startWorkerThread(url, fail);
+      this.#workers.push({ thread: worker, api: Comlink.wrap<WorkerApi>(worker.endpoint) });
+    } catch (error) {
+      throw fail(error instanceof Error ? error.message : error);
+    }
   }
 
   /** Asks every worker, which then parks again. */

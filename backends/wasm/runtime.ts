@@ -28,9 +28,14 @@ export interface LoadOptions {
   /** One line about the backend. */
   readonly description: string;
   readonly Memory?: MemoryConstructor;
+  /** Default: the one that all programs of this many threads share. */
+  readonly pool?: WorkerPool;
 }
 
-/** Looks at a barrier before a thread sleeps: some 50 microseconds, and few where cores are shared. */
+/**
+ * Looks at a barrier before a thread sleeps: some 15 microseconds, and next to none where threads
+ * have to share cores. Longer spinning takes the core from whoever else needs it.
+ */
 const BARRIER_SPINS = 20_000;
 const CROWDED_SPINS = 50;
 
@@ -90,7 +95,7 @@ export class WasmExecutable implements Executable {
     const memory = allocate(assembled.pages, shared, options.Memory);
     const programMemory = new ProgramMemory(program, assembled, memory);
     const module = await WebAssembly.compile(assembled.bytes);
-    const pool = shared ? await WorkerPool.acquire(threads) : undefined;
+    const pool = shared ? options.pool ?? await WorkerPool.acquire(threads) : undefined;
     const entry = { id: ++lastId, module, memory, ...commandRange(assembled) };
     try {
       const stalled = (): void => pool?.checkStarted();

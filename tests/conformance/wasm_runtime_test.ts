@@ -188,8 +188,48 @@ Deno.test("wasm runtime: the engine's refusal of memory is an OutOfMemoryError",
 
 Deno.test("wasm runtime: a worker that cannot be loaded is a WorkerError", async () => {
   const failing = new URL("data:text/javascript,throw new Error('not today')");
-  const error = await assertRejects(() => WorkerPool.start(2, failing), WorkerError);
+  const error = await assertRejects(() => WorkerPool.start(2, { url: failing }), WorkerError);
   assertMatch(error.message, /worker 1: .*not today/);
+});
+
+async function loadWithWorker(script: string) {
+  const url = new URL(script, import.meta.url);
+  const pool = await WorkerPool.start(2, { url, startLimit: 1200 });
+  const emit = emitUnits({ mirror: mirrorBody(EXTENT) });
+  const options = { threads: 2, emit, description: "test", pool };
+  return { pool, executable: await WasmExecutable.load(mirrorProgram(EXTENT, 3), options) };
+}
+
+Deno.test("wasm runtime: a worker that never takes up a run is a WorkerError, not a hang", async () => {
+  const { executable } = await loadWithWorker("./idle_worker.ts");
+  const error = await assertRejects(() => executable.run(), WorkerError);
+  assertStringIncludes(error.message, "worker 1 did not take up a run within 1.2 s");
+  await assertRejects(() => executable.run(), UnusableProgramError, "did not take up a run");
+  executable[Symbol.dispose]();
+});
+
+Deno.test("wasm runtime: a worker that ends between runs is a WorkerError", async () => {
+  const { pool, executable } = await loadWithWorker("./ending_worker.ts");
+  while (pool.failure === undefined) await new Promise((resolve) => setTimeout(resolve, 10));
+  await assertRejects(() => executable.run(), WorkerError, "worker 1: it ended with code 3");
+  await assertRejects(() => executable.run(), WorkerError);
+  executable[Symbol.dispose]();
+});
+
+Deno.test("wasm runtime: programs share a pool, which ends when none has used it for a while", async () => {
+  const first = await WorkerPool.acquire(4);
+  const second = await WorkerPool.acquire(4);
+  assert(first === second);
+  first.release();
+  assert(await WorkerPool.acquire(4) === first);
+  first.release();
+  second.release();
+  assert(await WorkerPool.acquire(4) === first, "it lingers");
+  first.release();
+  await new Promise((resolve) => setTimeout(resolve, 1500));
+  const next = await WorkerPool.acquire(4);
+  assert(next !== first);
+  next.release();
 });
 
 Deno.test("wasm runtime: a program that nobody disposed does not keep the process alive", async () => {
