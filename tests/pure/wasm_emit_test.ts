@@ -1,4 +1,5 @@
-import type { Expr, LoopKernel } from "../../compiler/loop_ir.ts";
+import fc from "fast-check";
+import type { Expr, LoopKernel, Statement } from "../../compiler/loop_ir.ts";
 import { wasmFeatures } from "../../backends/wasm/features.ts";
 import { interpretKernel } from "../../backends/reference/loop_interpreter.ts";
 import {
@@ -538,4 +539,91 @@ Deno.test("loads of what the kernel writes see the new values", () => {
     vectorLoop(upTo("c", 10), [store(0, rowIndex(10), load(1, c))]),
   ]);
   check(kernel);
+});
+
+/** Elements of the two inputs of random kernels: more than any index below can reach. */
+const RANDOM_ELEMENTS = 400;
+
+/** Values of whole-number variables in scope, as an index below {@linkcode RANDOM_ELEMENTS}. */
+function randomIndex(names: readonly string[]): fc.Arbitrary<Expr> {
+  const factors = fc.array(fc.constantFrom(0, 1, 1, 2, 5), { minLength: 3, maxLength: 3 });
+  return fc.tuple(factors, fc.nat(40)).map(([multiples, start]) =>
+    names.reduce(
+      (index, name, at) => sum(index, product(variable(name), whole(multiples[at % 3] ?? 0))),
+      whole(start),
+    )
+  );
+}
+
+function randomValue(
+  names: readonly string[],
+  floats: readonly string[],
+  depth: number,
+): fc.Arbitrary<Expr> {
+  const leaves: fc.Arbitrary<Expr>[] = [
+    randomIndex(names).map((index) => load(0, index)),
+    randomIndex(names).map((index) => load(1, index)),
+    randomIndex(names).map((index) => cast("f32", binary("rem", index, whole(7)))),
+    fc.constantFrom(-1.5, 0.25, 3).map((value) => constant(value)),
+    ...floats.map((name) => fc.constant(variable(name, "f32"))),
+  ];
+  if (depth === 0) return fc.oneof(...leaves);
+  const inner = randomValue(names, floats, depth - 1);
+  const condition = fc.tuple(randomIndex(names), fc.nat(60))
+    .map(([index, limit]) => binary("less", index, whole(limit)));
+  return fc.oneof(
+    ...leaves,
+    fc.tuple(fc.constantFrom("add", "sub", "mul", "max", "min"), inner, inner)
+      .map(([op, a, b]) => binary(op, a, b)),
+    fc.tuple(fc.constantFrom("tanh", "sigmoid", "abs", "neg", "erf"), inner)
+      .map(([op, a]) => unary(op, a)),
+    fc.tuple(fc.constantFrom("select", "guarded"), condition, inner, inner)
+      .map(([kind, which, a, b]) => choice(kind, which, a, b)),
+    inner.map((a) => product(a, a)),
+  );
+}
+
+/** A kernel of two nested loops with a reduction before and one inside, all of random shape. */
+const randomKernel: fc.Arbitrary<LoopKernel> = fc.record({
+  extent: fc.integer({ min: 1, max: 4 }),
+  columns: fc.integer({ min: 1, max: 21 }),
+  depth: fc.integer({ min: 1, max: 9 }),
+  outer: randomValue(["u", "k"], [], 2),
+  shared: randomValue(["u", "c"], ["s"], 2),
+  inner: randomValue(["u", "c", "k"], ["s", "v"], 2),
+  folds: fc.tuple(fc.constantFrom("sum", "max", "min"), fc.constantFrom("sum", "max", "min")),
+  stored: randomValue(["u", "c"], ["s", "v", "t"], 2),
+  vectorize: fc.boolean(),
+  stride: fc.constantFrom(1, 2),
+  dtype: fc.constantFrom("f32", "bf16"),
+}).map(
+  ({ extent, columns, depth, outer, shared, inner, folds, stored, vectorize, stride, dtype }) => {
+    const body: Statement[] = [
+      define("v", shared),
+      reduce([upTo("k", depth)], [accumulator("t", folds[1], inner)]),
+      store(2, sum(product(u, whole(stride * columns)), product(c, whole(stride))), stored),
+      accumulate(3, rowIndex(columns), variable("v", "f32")),
+    ];
+    const loop = { kind: "loop", range: upTo("c", columns), vectorize, body } as const;
+    return loopKernel(
+      "random",
+      [
+        buffer(RANDOM_ELEMENTS),
+        buffer(RANDOM_ELEMENTS, "read", dtype),
+        buffer(extent * columns * stride, "write"),
+        buffer(extent * columns, "update"),
+      ],
+      extent,
+      [reduce([upTo("k", depth)], [accumulator("s", folds[0], outer)]), loop],
+    );
+  },
+);
+
+Deno.test("random kernels do what the interpreter does", () => {
+  fc.assert(
+    fc.property(randomKernel, (kernel) => {
+      check(kernel, (data) => data.forEach((part, at) => fill(part, at + 1, 1)), 1e-4);
+    }),
+    { numRuns: 300 },
+  );
 });

@@ -17,7 +17,11 @@ export interface RunnableKernel {
   readonly size: number;
 }
 
-function viewOf(memory: ArrayBufferLike, { dtype, elements }: KernelBuffer, at: number): BufferData {
+function viewOf(
+  memory: ArrayBufferLike,
+  { dtype, elements }: KernelBuffer,
+  at: number,
+): BufferData {
   switch (dtype) {
     case "f32":
       return new Float32Array(memory, at, elements);

@@ -103,6 +103,12 @@ function factorial(n: number): number {
   return n < 2 ? 1 : n * factorial(n - 1);
 }
 
+/** `log(1 - erf(x)) / x` to third order. */
+function logErfcNearZero(x: number): number {
+  const slope = 2 / Math.sqrt(Math.PI);
+  return -slope - slope ** 2 / 2 * x + (slope / 3 - slope ** 3 / 3) * x * x;
+}
+
 const FITS: readonly Fit[] = [
   {
     name: "EXP: (exp(r) - 1 - r) / r^2",
@@ -137,39 +143,12 @@ const FITS: readonly Fit[] = [
     weight: (t) => t * t,
   },
   {
-    name: "TANH: (tanh(x)/x - 1) / x^2 in x^2, up to 0.625",
+    name: "LOG_ERFC: log(1 - erf(x)) / x, up to 3.95",
     from: 0,
-    to: 0.625 ** 2,
-    degree: 4,
-    target: (t) => {
-      const x = Math.sqrt(t);
-      return nearZero(
-        t,
-        1e-4,
-        () => -1 / 3 + t * (2 / 15 - t * 17 / 315),
-        () => (Math.tanh(x) / x - 1) / t,
-      );
-    },
-    weight: (t) => t,
-  },
-  {
-    name: "ERF: erf(x)/x in x^2, up to 0.9",
-    from: 0,
-    to: 0.81,
-    degree: 5,
-    target: (t) => {
-      const x = Math.sqrt(t);
-      return nearZero(t, 1e-8, () => 2 / Math.sqrt(Math.PI) * (1 - t / 3), () => erf(x) / x);
-    },
-    weight: () => 1,
-  },
-  {
-    name: "LOG_ERFC: log(1 - erf(x)), from 0.9 to 3.95",
-    from: 0.9,
     to: 3.95,
-    degree: 6,
-    target: (x) => Math.log(1 - erf(x)),
-    weight: (x) => 1 - erf(x),
+    degree: 8,
+    target: (x) => nearZero(x, 1e-3, () => logErfcNearZero(x), () => Math.log(1 - erf(x)) / x),
+    weight: (x) => nearZero(x, 1e-3, () => Math.sqrt(Math.PI) / 2, () => x * (1 - erf(x)) / erf(x)),
   },
 ];
 
