@@ -146,15 +146,18 @@ function checkSame(
   );
 }
 
-/** Norm of the difference over the norm of what was expected; NaN where only one of the two is NaN. */
-export function relativeError({ actual, expected }: Comparison): number {
+/**
+ * Norm of the difference over the norm of what was expected, whose elements count as at least `typical`:
+ * a sum of many terms may come out near zero, but its rounding errors do not. NaN where only one of
+ * the two is NaN.
+ */
+export function relativeError({ actual, expected }: Comparison, typical = 0): number {
   let difference = 0;
   let size = 0;
-  for (let at = 0; at < expected.length; at++) {
-    const [a, e] = [actual[at] ?? NaN, expected[at] ?? NaN];
-    if (Object.is(a, e)) continue;
-    difference += (a - e) ** 2;
-  }
-  for (const value of expected) if (Number.isFinite(value)) size += value ** 2;
+  expected.forEach((wanted, at) => {
+    const got = actual[at] ?? NaN;
+    if (Number.isFinite(wanted)) size += Math.max(Math.abs(wanted), typical) ** 2;
+    if (!Object.is(got, wanted)) difference += (got - wanted) ** 2;
+  });
   return difference === 0 ? 0 : Math.sqrt(difference / size);
 }
