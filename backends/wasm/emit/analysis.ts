@@ -1,7 +1,8 @@
 /** Decides which loops may run four iterations at once, and how many vectors to a step. */
+import { partsOf } from "../../../compiler/lower/expressions.ts";
 import type { Accumulator, Expr, Statement } from "../../../compiler/loop_ir.ts";
 import type { Addresses } from "./addresses.ts";
-import { type ExpressionTable, operandsOf } from "./expression_table.ts";
+import type { ExpressionTable } from "./expression_table.ts";
 import { isMathFunction } from "../math/functions.ts";
 
 /** What a loop's iterations do: its statements, and the values it folds if it is a reduction's. */
@@ -84,7 +85,7 @@ class LaneAnalysis {
     if (this.#checked.has(expr)) return;
     this.#checked.add(expr);
     if (expr.kind === "guarded" && this.#varies(expr.condition)) this.possible = false;
-    for (const part of operandsOf(expr)) this.#check(part);
+    for (const part of partsOf(expr)) this.#check(part);
   }
 }
 
@@ -112,7 +113,7 @@ function visitVarying(
     seen.add(expr);
     visit(expr);
     // An index that moves by a constant becomes part of the load's address.
-    for (const part of operandsOf(expr)) if (expr.kind !== "load") walk(part);
+    for (const part of partsOf(expr)) if (expr.kind !== "load") walk(part);
   };
   const walkStatements = (statements: readonly Statement[]): void => {
     for (const statement of statements) {

@@ -1,24 +1,18 @@
 /** Emits the value of loop IR expressions, as scalars or as vectors whose lanes are iterations. */
 import type { Expr, KernelBuffer, ScalarType } from "../../../compiler/loop_ir.ts";
-import { bytesPerElement } from "../../../graph/dtype.ts";
 import type { FunctionBuilder, Local, ModuleBuilder } from "../encoder.ts";
 import { isMathFunction, powFunction, pushMath } from "../math/functions.ts";
 import { type Push, VectorCode } from "../vector_code.ts";
 import { type Access, Addresses, addressName } from "./addresses.ts";
 import { ExpressionTable, isTrivial } from "./expression_table.ts";
+import { computeLaneByLane, loadLanes } from "./lane_access.ts";
 import { roundToBf16, roundToF16 } from "./half_floats.ts";
 import { threefryFunction } from "./helper_functions.ts";
-import {
-  arithmeticType,
-  extractLane,
-  loadScalar,
-  loadVector,
-  replaceLane,
-  splat,
-} from "./memory_access.ts";
+import { extractLane, loadScalar, splat } from "./memory_access.ts";
 import { Names } from "./resolve.ts";
 import {
   divideByConstant,
+  isSafeDivisor,
   repeatsOperands,
   scalarBinary,
   scalarBitcast,
@@ -157,7 +151,7 @@ export class Emitter {
   /** Pushes the scalar; of an expression that varies by lane, the first lane's value. */
   pushScalar(expr: Expr): void {
     if (expr.kind === "const") return scalarConstant(this.f, expr.type, expr.value);
-    if (expr.kind === "var") return this.f.get(this.#variable(expr.name));
+    if (expr.kind === "var") return this.f.get(this.variable(expr.name));
     const known = this.#find((scope) => scope.scalars.get(expr));
     if (known !== undefined) return this.f.get(known);
     if (this.table.uses(expr) > 1) return this.f.get(this.keepScalar(expr));
@@ -185,6 +179,13 @@ export class Emitter {
     return this.memory.stride(access.index, this.#lanes.variable, this.#lanes.varying);
   }
 
+  /** The local with a variable's scalar value. */
+  variable(name: string): Local {
+    const local = this.scalars.get(name);
+    if (local === undefined) throw new TypeError(`The variable ${name} has no scalar value here`);
+    return local;
+  }
+
   get #scope(): Scope {
     const scope = this.#scopes.at(-1);
     if (scope === undefined) throw new TypeError("The emitter has no scope");
@@ -198,12 +199,6 @@ export class Emitter {
       if (found !== undefined) return found;
     }
     return undefined;
-  }
-
-  #variable(name: string): Local {
-    const local = this.scalars.get(name);
-    if (local === undefined) throw new TypeError(`The variable ${name} has no scalar value here`);
-    return local;
   }
 
   #vectorConstant(type: ScalarType, value: number): Push {
@@ -367,7 +362,7 @@ export class Emitter {
         push(expr.a)();
         return vectorBitcast(code, expr.a.type, expr.type);
       case "load":
-        return this.#loadLanes(expr, u);
+        return loadLanes(this, expr, u);
     }
   }
 
@@ -397,76 +392,7 @@ export class Emitter {
       if (op === "shiftLeft") return f.i32x4.shl();
       return a.type === "u32" ? f.i32x4.shr_u() : f.i32x4.shr_s();
     }
-    if (!vectorBinary(code, op, a.type, push(a), push(b))) this.#laneByLane(expr, u);
-  }
-
-  #laneByLane(expr: Expr & { readonly kind: "binary" }, u: number): void {
-    const { op, a, b } = expr;
-    const [left, right] = [this.vectorOperand(a, u), this.vectorOperand(b, u)];
-    this.code.i32(0)();
-    for (let lane = 0; lane < 4; lane++) {
-      const part = (value: Push): Push =>
-        this.code.keep(() => extractLane(this.code, a.type, value, lane), valueType(a.type));
-      const x = part(left);
-      if ((op === "div" || op === "rem") && isSafeDivisor(b)) {
-        const quotient = () => divideByConstant(this.f, op, a.type, x, b.value);
-        replaceLane(this.code, expr.type, lane, quotient);
-        continue;
-      }
-      const y = part(right);
-      const result = () => scalarBinary(this.f, this.module, op, a.type, x, y);
-      replaceLane(this.code, expr.type, lane, result);
-    }
-  }
-
-  #loadLanes(expr: Expr & { readonly kind: "load" }, u: number): void {
-    const { code } = this;
-    const { dtype } = this.memory.buffer(expr.buffer);
-    const access = this.access(expr.buffer, expr.index);
-    if (this.stride(access) === 1) {
-      const address = this.operand(access.address);
-      const offset = access.offset + 4 * u * bytesPerElement(dtype);
-      return loadVector(code, dtype, address, offset);
-    }
-    const pointers = this.lanePointers(expr.buffer, expr.index, u);
-    code.i32(0)();
-    pointers.forEach(({ address, offset }, lane) => {
-      const load = () => loadScalar(code, dtype, address, offset);
-      replaceLane(code, arithmeticType(dtype), lane, load);
-    });
-  }
-
-  /** Where each of the four lanes' elements is, for lanes that are not neighbours. */
-  lanePointers(buffer: number, index: Expr, u: number): { address: Push; offset: number }[] {
-    const { f } = this;
-    const bytes = bytesPerElement(this.memory.buffer(buffer).dtype);
-    const access = this.access(buffer, index);
-    const stride = this.stride(access);
-    if (stride !== undefined) {
-      const first = this.operand(access.address);
-      return [0, 1, 2, 3].map((lane) => {
-        const offset = access.offset + (4 * u + lane) * stride * bytes;
-        if (offset >= 0) return { address: first, offset };
-        const address = (): void => {
-          first();
-          f.i32.const(offset);
-          f.i32.add();
-        };
-        return { address, offset: 0 };
-      });
-    }
-    const indices = this.vectorOperand(index, u);
-    return [0, 1, 2, 3].map((lane) => {
-      const address = (): void => {
-        f.get(this.#variable(addressName(buffer)));
-        indices();
-        f.i32x4.extract_lane(lane);
-        f.i32.const(bytes);
-        f.i32.mul();
-        f.i32.add();
-      };
-      return { address, offset: 0 };
-    });
+    if (!vectorBinary(code, op, a.type, push(a), push(b))) computeLaneByLane(this, expr, u);
   }
 }
 
@@ -475,10 +401,4 @@ type WideExpr = Expr & { readonly kind: "unary" | "binary" | "roundTo" | "threef
 
 function isNumber(expr: Expr): boolean {
   return expr.kind === "const" && !Number.isNaN(expr.value);
-}
-
-/** Whether dividing a whole number by it cannot trap. */
-function isSafeDivisor(expr: Expr): expr is Expr & { readonly kind: "const" } {
-  return expr.kind === "const" && expr.type !== "f32" && expr.value !== 0 && expr.value !== -1 &&
-    expr.value !== 0xffffffff;
 }

@@ -1,4 +1,5 @@
 /** Expressions made unique, so that equal ones are one object, with facts about each. */
+import { partsOf } from "../../../compiler/lower/expressions.ts";
 import type { Expr } from "../../../compiler/loop_ir.ts";
 
 /** What an expression uses, anywhere inside. */
@@ -12,29 +13,6 @@ export interface Facts {
 export interface LinearForm {
   readonly terms: ReadonlyMap<Expr, number>;
   readonly constant: number;
-}
-
-/** The expressions directly inside one. */
-export function operandsOf(expr: Expr): readonly Expr[] {
-  switch (expr.kind) {
-    case "const":
-    case "var":
-      return [];
-    case "load":
-      return [expr.index];
-    case "unary":
-    case "cast":
-    case "bitcast":
-    case "roundTo":
-      return [expr.a];
-    case "binary":
-      return [expr.a, expr.b];
-    case "select":
-    case "guarded":
-      return [expr.condition, expr.a, expr.b];
-    case "threefry":
-      return [expr.key0, expr.key1, expr.counter0, expr.counter1];
-  }
 }
 
 /** Whether evaluating it takes no instruction worth saving. */
@@ -107,7 +85,7 @@ export class ExpressionTable {
     if (known !== undefined) return known;
     const variables = new Set<string>(expr.kind === "var" ? [expr.name] : []);
     const buffers = new Set<number>(expr.kind === "load" ? [expr.buffer] : []);
-    for (const part of operandsOf(expr)) {
+    for (const part of partsOf(expr)) {
       const inner = this.facts(part);
       for (const name of inner.variables) variables.add(name);
       for (const buffer of inner.buffers) buffers.add(buffer);
@@ -145,12 +123,12 @@ export class ExpressionTable {
     if (known !== undefined) return known;
     this.#known.set(key, expr);
     this.#ids.set(expr, this.#ids.size);
-    for (const part of operandsOf(expr)) this.use(part);
+    for (const part of partsOf(expr)) this.use(part);
     return expr;
   }
 
   #keyOf(expr: Expr): string {
-    const parts = operandsOf(expr).map((part) => this.#ids.get(part)).join();
+    const parts = partsOf(expr).map((part) => this.#ids.get(part)).join();
     switch (expr.kind) {
       case "const":
         return `const ${expr.type} ${Object.is(expr.value, -0) ? "-0" : expr.value}`;

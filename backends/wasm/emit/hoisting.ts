@@ -1,8 +1,9 @@
 /** Moves what does not change in a loop to before it. */
+import { partsOf } from "../../../compiler/lower/expressions.ts";
 import type { Expr, Statement } from "../../../compiler/loop_ir.ts";
 import { type LoopBody, writtenBuffers } from "./analysis.ts";
 import type { Emitter } from "./emitter.ts";
-import { isTrivial, operandsOf } from "./expression_table.ts";
+import { isTrivial } from "./expression_table.ts";
 
 /**
  * Emits the subexpressions of a loop's body that are the same in all of its iterations; `level` is the
@@ -67,7 +68,7 @@ class Hoisting {
     if (this.#isInvariant(expr, direct)) return this.#keep(expr, asVector);
     if (expr.kind === "load") return this.#address(expr.buffer, expr.index, direct);
     if (expr.kind === "guarded") return this.#expression(expr.condition, false, direct);
-    for (const part of operandsOf(expr)) this.#expression(part, asVector, direct);
+    for (const part of partsOf(expr)) this.#expression(part, asVector, direct);
   }
 
   #visited(expr: Expr, as: string): boolean {

@@ -1,5 +1,5 @@
 /** Arithmetic on scalars. Operands may be pushed more than once, so they must be cheap. */
-import type { BinaryOp, ScalarType, UnaryOp } from "../../../compiler/loop_ir.ts";
+import type { BinaryOp, Expr, ScalarType, UnaryOp } from "../../../compiler/loop_ir.ts";
 import type { FunctionBuilder, ModuleBuilder, ValueType } from "../encoder.ts";
 import type { Push } from "../vector_code.ts";
 import { remainderFunction } from "./helper_functions.ts";
@@ -147,6 +147,12 @@ export function divideByConstant(
   const signed = type === "i32";
   if (op === "div") signed ? f.i32.div_s() : f.i32.div_u();
   else signed ? f.i32.rem_s() : f.i32.rem_u();
+}
+
+/** Whether dividing a whole number by it cannot trap. */
+export function isSafeDivisor(expr: Expr): expr is Expr & { readonly kind: "const" } {
+  return expr.kind === "const" && expr.type !== "f32" && expr.value !== 0 && expr.value !== -1 &&
+    expr.value !== 0xffffffff;
 }
 
 /** Pushes `op(x)`, or returns false where only the vector form exists. */

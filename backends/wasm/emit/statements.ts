@@ -3,6 +3,7 @@ import type { LoopRange, Statement } from "../../../compiler/loop_ir.ts";
 import { bytesPerElement } from "../../../graph/dtype.ts";
 import { bodyWeight, contiguity, laneVariables, type LoopBody } from "./analysis.ts";
 import type { Emitter, Lanes } from "./emitter.ts";
+import { lanePointers } from "./lane_access.ts";
 import { LaneFold, ScalarFold } from "./folds.ts";
 import { emitLaneLoop, emitScalarLoop, type LoopShape, tripCount } from "./loops.ts";
 import {
@@ -114,7 +115,7 @@ function emitScatteredWrite(emitter: Emitter, statement: Write, u: number): void
   const { dtype } = emitter.memory.buffer(statement.buffer);
   const type = arithmeticType(dtype);
   const value = emitter.vectorOperand(statement.value, u);
-  const pointers = emitter.lanePointers(statement.buffer, statement.index, u);
+  const pointers = lanePointers(emitter, statement.buffer, statement.index, u);
   pointers.forEach(({ address, offset }, lane) => {
     const one = code.keep(() => extractLane(code, type, value, lane), valueType(type));
     if (statement.kind === "store") return storeScalar(code, dtype, address, offset, one);
