@@ -29,7 +29,11 @@ interface NodeWorker {
 }
 
 interface NodeProcess {
-  getBuiltinModule?: (name: string) => { Worker: new (url: URL) => NodeWorker } | undefined;
+  getBuiltinModule?: (
+    name: string,
+  ) =>
+    | { Worker: new (url: URL, options: { env: Record<string, string> }) => NodeWorker }
+    | undefined;
 }
 
 /** Starts the module at `url` in a thread of its own. */
@@ -38,7 +42,8 @@ export function startWorkerThread(url: URL, onFailure: OnWorkerFailure): WorkerT
   const threads = process?.getBuiltinModule?.("node:worker_threads");
   return threads === undefined
     ? startWebWorker(url, onFailure)
-    : startNodeWorker(new threads.Worker(url), onFailure);
+    // Without an environment of its own it would copy ours, for which Deno asks a permission.
+    : startNodeWorker(new threads.Worker(url, { env: {} }), onFailure);
 }
 
 function startNodeWorker(worker: NodeWorker, onFailure: OnWorkerFailure): WorkerThread {
