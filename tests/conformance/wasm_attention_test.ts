@@ -143,7 +143,7 @@ for (const relaxedSimd of [true, false]) {
           assert(error < 4e-6, `${comparison.name} is off by ${error}`);
         }
       }),
-      { numRuns: 60 },
+      { numRuns: 40 },
     );
   });
 
@@ -161,7 +161,7 @@ for (const relaxedSimd of [true, false]) {
           assert(error < 1e-5, `${comparison.name} is off by ${error}`);
         }
       }),
-      { numRuns: 60 },
+      { numRuns: 30 },
     );
   });
 }

@@ -226,7 +226,7 @@ for (const relaxedSimd of [true, false]) {
           }
         },
       ),
-      { numRuns: 150 },
+      { numRuns: 100 },
     );
   });
 
@@ -246,6 +246,25 @@ for (const relaxedSimd of [true, false]) {
     }
   });
 }
+
+Deno.test("wasm matmul: parts of a long k are summed apart, then added", () => {
+  const turned = { order: [6, 5, 4, 3, 2, 1, 0], gap: 0, offset: 2 };
+  const cases = [
+    { batch: [], m: [37], n: [29], k: [1500], still: [] },
+    { batch: [2], m: [5, 6], n: [3, 4], k: [40, 31], still: [] },
+  ];
+  for (const axes of cases) {
+    for (const epilogue of ["biasGelu", "residualAndSum"] as const) {
+      const kernel = matmul(axes, turned, turned, epilogue);
+      const { emitted } = loadTemplate(kernel, { relaxedSimd: true });
+      assertEquals(emitted.phases.length, 2);
+      for (const comparison of compareTemplate(kernel, { relaxedSimd: true }, noise)) {
+        const error = relativeError(comparison, typicalSum(kernel));
+        assert(error < 3e-6, `${comparison.name} is off by ${error}`);
+      }
+    }
+  }
+});
 
 Deno.test("wasm matmul: NaN and infinity reach exactly the results that they belong to", () => {
   const shape = { order: [0, 1, 2], gap: 0, offset: 0 };

@@ -18,6 +18,8 @@ export interface Blocking {
   readonly columns: number;
   /** Length of the sums that are made in registers at once. */
   readonly k: number;
+  /** How many units share the sums of one block of rows and columns, each over a part of k. */
+  readonly kParts: number;
 }
 
 /** Of a panel of eight columns this many rows, 12 KiB, leave room in the first cache for the rows of a. */
@@ -30,6 +32,10 @@ const MAX_COLUMNS_PACKED = 256;
 const MIN_COLUMNS = 32;
 /** Units wanted, so that several threads share the work evenly. */
 const WANTED_UNITS = 16;
+/** A part of k is at least as long, so that adding the parts up costs little. */
+const MIN_PART_K = 256;
+/** Limit of the memory that the sums of all parts take. */
+const MAX_PART_BYTES = 4 << 20;
 /** Multiplications below which a unit is not cut further. */
 const MIN_UNIT_WORK = 1 << 18;
 
@@ -42,26 +48,76 @@ export function chooseBlocking(
   maxTileRows: number,
   packsRows: boolean,
 ): Blocking {
-  const { batch, m, n, k } = extents;
+  const { m, n, k } = extents;
   const tileRows = evenPart(m, maxTileRows, 1);
   const rowStep = tileRows % 4 === 0 ? tileRows : tileRows % 2 === 0 ? 2 * tileRows : 4 * tileRows;
-  const kBlock = Math.max(evenPart(k, MAX_K, 8), 1);
-  let rows = evenPart(m, MAX_ROWS, rowStep);
-  let columns = evenPart(n, packsRows ? MAX_COLUMNS_PACKED : MAX_COLUMNS, 8);
-  for (;;) {
-    const units = batch * Math.ceil(m / rows) * Math.ceil(n / columns);
-    if (units >= WANTED_UNITS || rows * columns * k < 2 * MIN_UNIT_WORK) break;
-    const canCutColumns = columns >= 2 * MIN_COLUMNS;
-    const canCutRows = rows >= 2 * rowStep && rows >= 48;
-    if (canCutColumns && (!packsRows || columns > rows || !canCutRows)) {
+  const whole = {
+    tileRows,
+    rows: evenPart(m, MAX_ROWS, rowStep),
+    columns: evenPart(n, packsRows ? MAX_COLUMNS_PACKED : MAX_COLUMNS, 8),
+  };
+  const wantedParts = packsRows ? choosePartsOfK(extents, whole) : 1;
+  const kBlock = evenPart(k, Math.max(Math.min(MAX_K, Math.ceil(k / wantedParts)), 1), 8);
+  const kBlocks = Math.ceil(k / kBlock);
+  if (wantedParts > 1 && kBlocks > 1) {
+    // As many parts as have at least one block.
+    const kParts = Math.ceil(kBlocks / Math.ceil(kBlocks / wantedParts));
+    return { ...whole, k: kBlock, kParts };
+  }
+  return { ...cutUnits(extents, whole, rowStep, packsRows), k: kBlock, kParts: 1 };
+}
+
+interface Tile {
+  readonly tileRows: number;
+  readonly rows: number;
+  readonly columns: number;
+}
+
+function countTiles({ batch, m, n }: MatmulExtents, { rows, columns }: Tile): number {
+  return batch * Math.ceil(m / rows) * Math.ceil(n / columns);
+}
+
+/**
+ * Parts of k, where both operands are packed and a long k offers more work than few rows and columns:
+ * cutting those would pack each operand several times.
+ */
+function choosePartsOfK(extents: MatmulExtents, tile: Tile): number {
+  const { batch, m, n, k } = extents;
+  if (batch * m * n * k < 2 * MIN_UNIT_WORK) return 1;
+  const wanted = Math.ceil(WANTED_UNITS / countTiles(extents, tile));
+  const bytes = 4 * batch * m * roundUp(n, 8);
+  const most = Math.min(Math.floor(k / MIN_PART_K), Math.floor(MAX_PART_BYTES / bytes));
+  return Math.max(Math.min(wanted, most), 1);
+}
+
+/**
+ * Cuts rows and columns until there are enough units for several threads. Columns are cut first where
+ * rows are read in place: that packs nothing twice.
+ */
+function cutUnits(
+  extents: MatmulExtents,
+  tile: Tile,
+  rowStep: number,
+  packsRows: boolean,
+): Tile {
+  let { rows, columns } = tile;
+  const count = () => countTiles(extents, { ...tile, rows, columns });
+  const isLarge = () => rows * columns * extents.k >= 2 * MIN_UNIT_WORK;
+  if (!packsRows && isLarge()) {
+    const blocks = Math.ceil(WANTED_UNITS * Math.ceil(extents.n / columns) / count());
+    const least = Math.max(MIN_COLUMNS, MIN_UNIT_WORK / (rows * extents.k));
+    columns = Math.min(columns, evenPart(extents.n, Math.max(extents.n / blocks, least), 8));
+  }
+  while (count() < WANTED_UNITS && isLarge()) {
+    if (columns >= 2 * MIN_COLUMNS && columns > rows) {
       columns = evenPart(columns, Math.ceil(columns / 2), 8);
-    } else if (canCutRows) {
+    } else if (rows >= 2 * rowStep && rows >= 48) {
       rows = evenPart(rows, Math.ceil(rows / 2), rowStep);
     } else {
       break;
     }
   }
-  return { tileRows, rows, columns, k: kBlock };
+  return { ...tile, rows, columns };
 }
 
 /** The size of the parts when `total` is cut evenly into as few as have at most `limit`, rounded up. */

@@ -14,16 +14,24 @@ import type {
 import type { Local, ModuleBuilder } from "../encoder.ts";
 import { emitInto } from "../emit/loop_kernel.ts";
 import { i32s } from "./control_flow.ts";
-import type { MatmulRoles, MatmulUnit } from "./matmul.ts";
+import type { MatmulRoles } from "./matmul.ts";
+import type { Range } from "./operands.ts";
 import { boundBuffers, type KernelFunction } from "./template.ts";
 
 /** What the epilogue's function takes ahead of the buffers' addresses. */
 const PARAMETERS = ["sums", "batch", "rowStart", "rowEnd", "columnStart", "columnEnd"] as const;
 
-/** How a matmul's sums lie in scratch. */
-export interface SumsLayout {
+/** The array that sums are made in: rows, and elements between neighbouring rows. */
+export interface SumsShape {
   readonly rows: number;
   readonly columns: number;
+}
+
+/** A block of finished sums. */
+export interface FinishedBlock {
+  readonly batch: Local;
+  readonly rows: Range;
+  readonly columns: Range;
 }
 
 /** Emits the epilogue's function. */
@@ -31,7 +39,7 @@ export function emitEpilogue(
   module: ModuleBuilder,
   kernel: MatmulKernel,
   roles: MatmulRoles,
-  layout: SumsLayout,
+  shape: SumsShape,
   relaxedSimd: boolean,
 ): number {
   const bound = boundBuffers(kernel.buffers);
@@ -45,7 +53,7 @@ export function emitEpilogue(
   const sums: KernelBuffer = {
     name: "sums",
     dtype: "f32",
-    elements: layout.rows * layout.columns,
+    elements: shape.rows * shape.columns,
     access: "read",
   };
   const bufferLocals = bound.map((_, position) => f.param(PARAMETERS.length + position));
@@ -57,7 +65,7 @@ export function emitEpilogue(
       addresses: [...bufferLocals, f.param(0)],
       variables: new Map(PARAMETERS.map((name, position) => [outer(name), f.param(position)])),
     },
-    epilogueLoops(kernel, roles, kernel.buffers.length, layout),
+    epilogueLoops(kernel, roles, kernel.buffers.length, shape),
     { relaxedSimd },
   );
   return f.index;
@@ -67,9 +75,8 @@ export function emitEpilogue(
 export function callEpilogue(
   epilogue: number,
   fn: KernelFunction,
-  unit: MatmulUnit,
+  unit: FinishedBlock,
   sums: Local,
-  kernel: MatmulKernel,
 ): void {
   const { f } = fn;
   f.get(sums);
@@ -80,7 +87,7 @@ export function callEpilogue(
     f.get(count);
     f.i32.add();
   }
-  for (const index of boundBuffers(kernel.buffers)) f.get(fn.buffer(index));
+  for (const local of fn.bufferAddresses) f.get(local);
   f.call(epilogue);
 }
 
@@ -93,7 +100,7 @@ function epilogueLoops(
   kernel: MatmulKernel,
   roles: MatmulRoles,
   sums: number,
-  layout: SumsLayout,
+  shape: SumsShape,
 ): Statement[] {
   const row: LoopRange = {
     variable: outer("row"),
@@ -102,7 +109,7 @@ function epilogueLoops(
   };
   const body = [
     ...coordinates(roles.m, variable(row.variable)),
-    ...columnLoops(kernel, roles.n, sums, layout),
+    ...columnLoops(kernel, roles.n, sums, shape),
   ];
   return [
     ...coordinates(roles.batch, variable(outer("batch"))),
@@ -115,13 +122,13 @@ function columnLoops(
   kernel: MatmulKernel,
   axes: readonly MatmulAxis[],
   sums: number,
-  layout: SumsLayout,
+  shape: SumsShape,
 ): Statement[] {
   const [start, end] = [variable(outer("columnStart")), variable(outer("columnEnd"))];
   const moving = axes.filter((axis) => axis.extent > 1);
   const innermost = moving.at(-1) ?? axes.at(-1);
   if (innermost === undefined) {
-    return [loadSum(sums, layout, start, constant(0)), ...kernel.epilogue];
+    return [loadSum(sums, shape, start, constant(0)), ...kernel.epilogue];
   }
   const still = axes.filter((axis) => axis !== innermost && axis.extent === 1)
     .map((axis): Statement => ({ kind: "let", name: axis.variable, value: constant(0) }));
@@ -129,7 +136,7 @@ function columnLoops(
     kind: "loop",
     range: { variable: innermost.variable, ...range },
     vectorize: true,
-    body: [loadSum(sums, layout, first, variable(innermost.variable)), ...kernel.epilogue],
+    body: [loadSum(sums, shape, first, variable(innermost.variable)), ...kernel.epilogue],
   });
   if (moving.length <= 1) return [...still, overInnermost(start, { start, end })];
   const segment = variable(outer("segment"));
@@ -156,9 +163,9 @@ function columnLoops(
 }
 
 /** `acc = sums[row, column - first]`. */
-function loadSum(sums: number, layout: SumsLayout, first: Expr, column: Expr): Statement {
+function loadSum(sums: number, shape: SumsShape, first: Expr, column: Expr): Statement {
   const row = binary("sub", variable(outer("row")), variable(outer("rowStart")));
-  const rowIndex = binary("mul", row, constant(layout.columns));
+  const rowIndex = binary("mul", row, constant(shape.columns));
   const index = binary("add", rowIndex, binary("sub", column, first));
   return { kind: "let", name: "acc", value: { kind: "load", type: "f32", buffer: sums, index } };
 }

@@ -3,7 +3,8 @@
  *
  * A work unit is one block of rows and columns of one batch entry. For each block of k it packs the
  * right operand's columns (and the left operand's rows, where k is not contiguous), adds their
- * product to the unit's sums in scratch, and runs the epilogue on them after the last.
+ * product to the unit's sums in scratch, and runs the epilogue on them after the last. Where k is long
+ * and the result small, units are parts of k as well, and a second phase adds up their sums.
  */
 import type { MatmulAxis, MatmulKernel } from "../../../compiler/loop_ir.ts";
 import type { FunctionBuilder, Local, ModuleBuilder } from "../encoder.ts";
@@ -18,9 +19,10 @@ import {
   timesConstant,
   whileBelow,
 } from "./control_flow.ts";
-import { callEpilogue, emitEpilogue } from "./epilogue.ts";
+import { emitAddParts, partsBytes } from "./add_parts.ts";
+import { callEpilogue, emitEpilogue, type SumsShape } from "./epilogue.ts";
 import { callGemmBlock, emitGemmBlock } from "./gemm_block.ts";
-import { MICROKERNELS } from "./microkernel.ts";
+import { MICROKERNELS, PANEL_COLUMNS } from "./microkernel.ts";
 import { AxisList } from "./offset_table.ts";
 import { LeftOperand, type Range, RightOperand } from "./operands.ts";
 import { chooseRowPacking } from "./pack_rows.ts";
@@ -29,6 +31,7 @@ import {
   type EmittedKernel,
   type KernelFunction,
   kernelFunction,
+  roundUp,
   ScratchLayout,
   type TemplateOptions,
 } from "./template.ts";
@@ -64,6 +67,8 @@ export function emitMatmul(
 /** Locals that describe the unit at hand. */
 export interface MatmulUnit {
   readonly batch: Local;
+  /** Which part of k. */
+  readonly part: Local;
   readonly rows: Range;
   readonly columns: Range;
 }
@@ -101,19 +106,46 @@ class MatmulEmitter {
   }
 
   emit(): EmittedKernel {
-    const sumsOffset = this.#layout.reserve(this.#blocking.rows * this.#sumsRowBytes);
+    const { kParts } = this.#blocking;
+    const shape = this.#sumsShape;
     const epilogue = emitEpilogue(
       this.#module,
       this.#kernel,
       this.#roles,
-      this.#blocking,
+      shape,
       this.#relaxedSimd,
     );
+    const products = this.#emitProducts(epilogue);
+    const units = this.#extents.batch * this.#rowBlocks * this.#columnBlocks;
+    if (kParts === 1) {
+      return {
+        phases: [{ functionIndex: products, units }],
+        privateScratchBytes: this.#layout.bytes,
+        sharedScratchBytes: 0,
+      };
+    }
+    const { batch, m, n } = this.#extents;
+    const parts = { parts: kParts, batch, rows: m, columns: n, rowBytes: 4 * shape.columns };
+    return {
+      phases: [
+        { functionIndex: products, units: units * kParts },
+        emitAddParts(this.#module, this.#kernel, parts, epilogue),
+      ],
+      privateScratchBytes: this.#layout.bytes,
+      sharedScratchBytes: partsBytes(parts),
+    };
+  }
+
+  /** Emits the phase that makes the products, and runs the epilogue unless k is in parts. */
+  #emitProducts(epilogue: number): number {
+    const { rows, columns } = this.#sumsShape;
+    const isWhole = this.#blocking.kParts === 1;
+    const sumsOffset = isWhole ? this.#layout.reserve(4 * rows * columns) : 0;
     const fn = kernelFunction(this.#module, this.#kernel.name, this.#kernel.buffers);
     const { f } = fn;
     this.#left.begin(f, fn.privateScratch);
     this.#right.begin(f, fn.privateScratch);
-    const sums = localPlus(f, fn.privateScratch, sumsOffset);
+    const sums = localPlus(f, isWhole ? fn.privateScratch : fn.sharedScratch, sumsOffset);
     const columnsAtHand = f.local("i32");
     whileBelow(f, fn.lo, fn.hi, () => {
       const unit = this.#decodeUnit(f, fn.lo);
@@ -123,16 +155,12 @@ class MatmulEmitter {
       } else {
         this.#right.setColumns(f, this.#operandBase(fn, "B", unit.batch), unit.columns);
       }
+      if (!isWhole) this.#findPartSums(fn, unit, sums);
       this.#sumBlocks(f, unit, sums);
-      callEpilogue(epilogue, fn, unit, sums, this.#kernel);
+      if (isWhole) callEpilogue(epilogue, fn, unit, sums);
       increment(f, fn.lo, 1);
     });
-    const units = this.#extents.batch * this.#rowBlocks * this.#columnBlocks;
-    return {
-      phases: [{ functionIndex: f.index, units }],
-      privateScratchBytes: this.#layout.bytes,
-      sharedScratchBytes: 0,
-    };
+    return f.index;
   }
 
   get #rowBlocks(): number {
@@ -147,8 +175,14 @@ class MatmulEmitter {
     return Math.ceil(this.#extents.k / this.#blocking.k);
   }
 
-  get #sumsRowBytes(): number {
-    return 4 * this.#blocking.columns;
+  get #blocksOfPart(): number {
+    return Math.ceil(this.#kBlocks / this.#blocking.kParts);
+  }
+
+  /** Rows, and elements between rows, of the array that sums are made in. */
+  get #sumsShape(): SumsShape {
+    if (this.#blocking.kParts === 1) return this.#blocking;
+    return { rows: this.#extents.m, columns: roundUp(this.#extents.n, PANEL_COLUMNS) };
   }
 
   /**
@@ -157,18 +191,41 @@ class MatmulEmitter {
    */
   #decodeUnit(f: FunctionBuilder, unit: Local): MatmulUnit {
     const [rowBlock, columnBlock, batch] = [f.local("i32"), f.local("i32"), f.local("i32")];
+    const part = f.local("i32");
     if (this.#kBlocks === 1) {
       divideWithRest(f, unit, this.#rowBlocks, batch, rowBlock);
       divideWithRest(f, batch, this.#columnBlocks, batch, columnBlock);
     } else {
       divideWithRest(f, unit, this.#columnBlocks, batch, columnBlock);
       divideWithRest(f, batch, this.#rowBlocks, batch, rowBlock);
+      divideWithRest(f, batch, this.#blocking.kParts, batch, part);
     }
     return {
       batch,
+      part,
       rows: blockRange(f, rowBlock, this.#blocking.rows, this.#extents.m),
       columns: blockRange(f, columnBlock, this.#blocking.columns, this.#extents.n),
     };
+  }
+
+  /** Sets `sums` to where the unit's sums lie among those of all parts. */
+  #findPartSums(fn: KernelFunction, unit: MatmulUnit, sums: Local): void {
+    const { f } = fn;
+    const { rows, columns } = this.#sumsShape;
+    f.get(unit.part);
+    timesConstant(f, this.#extents.batch);
+    f.get(unit.batch);
+    f.i32.add();
+    timesConstant(f, rows);
+    f.get(unit.rows.start);
+    f.i32.add();
+    timesConstant(f, columns);
+    f.get(unit.columns.start);
+    f.i32.add();
+    timesConstant(f, 4);
+    f.get(fn.sharedScratch);
+    f.i32.add();
+    f.set(sums);
   }
 
   #operandBase(fn: KernelFunction, which: "A" | "B", batch: Local): Local {
@@ -208,16 +265,30 @@ class MatmulEmitter {
 
   #sumBlocks(f: FunctionBuilder, unit: MatmulUnit, sums: Local): void {
     if (this.#kBlocks === 0) return this.#clearSums(f, unit, sums);
-    if (this.#kBlocks === 1) return this.#sumBlock(f, unit, this.#wholeK(f), sums);
+    if (this.#kBlocks === 1) return this.#sumBlock(f, unit, this.#wholeK(f), constant(f, 0), sums);
+    const done = f.local("i32");
     const block = f.local("i32");
-    countedLoop(f, block, constant(f, this.#kBlocks), 1, () => {
+    const { count } = blockRange(f, unit.part, this.#blocksOfPart, this.#kBlocks);
+    countedLoop(f, done, count, 1, () => {
+      f.get(unit.part);
+      timesConstant(f, this.#blocksOfPart);
+      f.get(done);
+      f.i32.add();
+      f.set(block);
       const k = blockRange(f, block, this.#blocking.k, this.#extents.k);
       this.#right.pack(f, unit.columns.count, k);
-      this.#sumBlock(f, unit, k, sums);
+      this.#sumBlock(f, unit, k, done, sums);
     });
   }
 
-  #sumBlock(f: FunctionBuilder, unit: MatmulUnit, k: Range, sums: Local): void {
+  /** Adds the products of a block of k, or sets the sums to them where `accumulate` is zero. */
+  #sumBlock(
+    f: FunctionBuilder,
+    unit: MatmulUnit,
+    k: Range,
+    accumulate: Local,
+    sums: Local,
+  ): void {
     const { rowTable, offset } = this.#left.block(f, unit.rows.count, k);
     callGemmBlock(f, emitGemmBlock(this.#module, this.#blocking.tileRows, this.#relaxedSimd), {
       rowTable,
@@ -227,8 +298,8 @@ class MatmulEmitter {
       k: k.count,
       columns: unit.columns.count,
       c: sums,
-      cRowBytes: this.#sumsRowBytes,
-      accumulate: k.start,
+      cRowBytes: 4 * this.#sumsShape.columns,
+      accumulate,
     });
   }
 
@@ -236,7 +307,7 @@ class MatmulEmitter {
     f.get(sums);
     f.i32.const(0);
     f.get(unit.rows.count);
-    timesConstant(f, this.#sumsRowBytes);
+    timesConstant(f, 4 * this.#sumsShape.columns);
     f.memoryFill();
   }
 }

@@ -198,12 +198,13 @@ function emitGatherGroup(module: ModuleBuilder): number {
   });
 }
 
-/** Panels that one round of {@linkcode emitPackWholeRows} fills. */
-const PANELS_AT_ONCE = 4;
+/** Rows and panels that one round of {@linkcode emitPackWholeRows} copies. */
+const ROWS_AT_ONCE = 2;
+const PANELS_AT_ONCE = 2;
 
 /**
- * Row by row, across all whole panels, and the columns left over as groups. Walking down one panel at a
- * time would touch every cache line and page of the operand once for each panel.
+ * Two rows at a time, across all whole panels, and the columns left over as groups. Walking down one
+ * panel at a time would touch every cache line and page of the operand once for each panel.
  */
 function emitPackWholeRows(module: ModuleBuilder): number {
   const rest = emitPackColumns(module, "copy");
@@ -215,10 +216,10 @@ function emitPackWholeRows(module: ModuleBuilder): number {
     Local,
     Local,
   ];
-  const [row, panel, panels, source, target, panelBytes] = Array.from(
-    { length: 6 },
+  const [row, pairedRows, target, panels, panelBytes] = Array.from(
+    { length: 5 },
     () => f.local("i32"),
-  ) as [Local, Local, Local, Local, Local, Local];
+  ) as [Local, Local, Local, Local, Local];
   f.get(columns);
   f.i32.const(Math.log2(PANEL_COLUMNS));
   f.i32.shr_u();
@@ -226,65 +227,83 @@ function emitPackWholeRows(module: ModuleBuilder): number {
   f.get(k);
   timesConstant(f, 4 * PANEL_COLUMNS);
   f.set(panelBytes);
-  countedLoop(f, row, k, 1, () => {
-    f.get(columnTable);
-    f.i32.load();
-    f.get(kTable);
-    f.get(row);
-    timesConstant(f, 4);
-    f.i32.add();
-    f.i32.load();
-    f.i32.add();
-    f.set(source);
+  f.get(k);
+  f.i32.const(-ROWS_AT_ONCE);
+  f.i32.and();
+  f.set(pairedRows);
+  const copyRows = (count: number) => {
+    const sources = Array.from({ length: count }, (_, position) => {
+      const source = f.local("i32");
+      f.get(columnTable);
+      f.i32.load();
+      f.get(kTable);
+      f.get(row);
+      timesConstant(f, 4);
+      f.i32.add();
+      f.i32.load(4 * position);
+      f.i32.add();
+      f.set(source);
+      return source;
+    });
     f.get(packed);
     f.get(row);
     timesConstant(f, 4 * PANEL_COLUMNS);
     f.i32.add();
     f.set(target);
-    f.i32.const(PANELS_AT_ONCE);
-    f.set(panel);
-    copyPanelRows(f, { panel, panels, source, target, panelBytes }, PANELS_AT_ONCE);
-    increment(f, panel, 1 - PANELS_AT_ONCE);
-    copyPanelRows(f, { panel, panels, source, target, panelBytes }, 1);
-  });
+    copyAcrossPanels(f, { sources, target, panels, panelBytes });
+    increment(f, row, count);
+  };
+  whileBelow(f, row, pairedRows, () => copyRows(ROWS_AT_ONCE));
+  whileBelow(f, row, k, () => copyRows(1));
   callRest(f, rest, { columnTable, kTable, k, columns, packed, panels, panelBytes });
   return f.index;
 }
 
 interface PanelRows {
-  /** Number of the panel after those of the round at hand. */
-  readonly panel: Local;
-  readonly panels: Local;
-  readonly source: Local;
+  /** Where neighbouring rows are read. */
+  readonly sources: readonly Local[];
+  /** Where the first of them is written in the first panel. */
   readonly target: Local;
+  readonly panels: Local;
   readonly panelBytes: Local;
 }
 
-/** While `panel <= panels`: copies one row of `count` panels. */
-function copyPanelRows(f: FunctionBuilder, at: PanelRows, count: number): void {
-  f.block((done) => {
-    f.loop((again) => {
-      f.get(at.panel);
-      f.get(at.panels);
-      f.i32.gt_u();
-      f.brIf(done);
-      for (let position = 0; position < count; position++) {
-        for (let vector = 0; vector < 2; vector++) {
-          f.get(at.target);
-          f.get(at.source);
-          f.v128.load(4 * PANEL_COLUMNS * position + 16 * vector);
-          f.v128.store(16 * vector);
-        }
-        f.get(at.target);
-        f.get(at.panelBytes);
-        f.i32.add();
-        f.set(at.target);
-      }
-      increment(f, at.source, 4 * PANEL_COLUMNS * count);
-      increment(f, at.panel, count);
-      f.br(again);
+/** Copies a few rows into every panel, a round of panels at a time and then one by one. */
+function copyAcrossPanels(f: FunctionBuilder, rows: PanelRows): void {
+  const left = f.local("i32");
+  f.get(rows.panels);
+  f.set(left);
+  for (const count of [PANELS_AT_ONCE, 1]) {
+    f.block((done) => {
+      f.loop((again) => {
+        f.get(left);
+        f.i32.const(count);
+        f.i32.lt_u();
+        f.brIf(done);
+        copyPanels(f, rows, count);
+        increment(f, left, -count);
+        f.br(again);
+      });
     });
-  });
+  }
+}
+
+function copyPanels(f: FunctionBuilder, { sources, target, panelBytes }: PanelRows, count: number) {
+  for (let position = 0; position < count; position++) {
+    sources.forEach((source, row) => {
+      for (let vector = 0; vector < 2; vector++) {
+        f.get(target);
+        f.get(source);
+        f.v128.load(4 * PANEL_COLUMNS * position + 16 * vector);
+        f.v128.store(4 * PANEL_COLUMNS * row + 16 * vector);
+      }
+    });
+    f.get(target);
+    f.get(panelBytes);
+    f.i32.add();
+    f.set(target);
+  }
+  for (const source of sources) increment(f, source, 4 * PANEL_COLUMNS * count);
 }
 
 /** Packs the columns beyond the whole panels. */

@@ -64,6 +64,8 @@ export interface KernelFunction {
   readonly hi: Local;
   readonly privateScratch: Local;
   readonly sharedScratch: Local;
+  /** The addresses of all bound buffers, in order. */
+  readonly bufferAddresses: readonly Local[];
   /** The parameter with the byte address of a buffer, by its index in the kernel's buffers. */
   buffer(index: number): Local;
 }
@@ -82,6 +84,7 @@ export function kernelFunction(
     hi: f.param(1),
     privateScratch: f.param(bound.length + 2),
     sharedScratch: f.param(bound.length + 3),
+    bufferAddresses: bound.map((_, position) => f.param(position + 2)),
     buffer(index) {
       const position = bound.indexOf(index);
       if (position < 0) {

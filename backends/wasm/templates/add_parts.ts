@@ -1,0 +1,88 @@
+/** The second phase of a matmul whose k is in parts: adds up the parts' sums and runs the epilogue. */
+import type { MatmulKernel } from "../../../compiler/loop_ir.ts";
+import type { FunctionBuilder, Local, ModuleBuilder } from "../encoder.ts";
+import {
+  blockRange,
+  constant,
+  divideWithRest,
+  increment,
+  timesConstant,
+  whileBelow,
+} from "./control_flow.ts";
+import { callEpilogue } from "./epilogue.ts";
+import { kernelFunction, type KernelPhase } from "./template.ts";
+
+/** Sums of all parts, `[part, batch, row, column]` in shared scratch. */
+export interface PartialSums {
+  readonly parts: number;
+  readonly batch: number;
+  readonly rows: number;
+  readonly columns: number;
+  /** Bytes between rows; a whole number of vectors. */
+  readonly rowBytes: number;
+}
+
+/** Rows of a work unit. */
+const UNIT_ROWS = 16;
+
+/** Size of the parts' sums. */
+export function partsBytes({ parts, batch, rows, rowBytes }: PartialSums): number {
+  return parts * batch * rows * rowBytes;
+}
+
+/** Emits the phase; its units are blocks of rows. Parts are added in order. */
+export function emitAddParts(
+  module: ModuleBuilder,
+  kernel: MatmulKernel,
+  sums: PartialSums,
+  epilogue: number,
+): KernelPhase {
+  const fn = kernelFunction(module, `${kernel.name}_add_parts`, kernel.buffers);
+  const { f } = fn;
+  const rowBlocks = Math.ceil(sums.rows / UNIT_ROWS);
+  const [batch, rowBlock, start, end] = [0, 1, 2, 3].map(() => f.local("i32")) as [
+    Local,
+    Local,
+    Local,
+    Local,
+  ];
+  whileBelow(f, fn.lo, fn.hi, () => {
+    divideWithRest(f, fn.lo, rowBlocks, batch, rowBlock);
+    const rows = blockRange(f, rowBlock, UNIT_ROWS, sums.rows);
+    f.get(batch);
+    timesConstant(f, sums.rows);
+    f.get(rows.start);
+    f.i32.add();
+    timesConstant(f, sums.rowBytes);
+    f.get(fn.sharedScratch);
+    f.i32.add();
+    f.tee(start);
+    f.get(rows.count);
+    timesConstant(f, sums.rowBytes);
+    f.i32.add();
+    f.set(end);
+    addParts(f, start, end, sums);
+    const columns = { start: constant(f, 0), count: constant(f, sums.columns) };
+    callEpilogue(epilogue, fn, { batch, rows, columns }, start);
+    increment(f, fn.lo, 1);
+  });
+  return { functionIndex: f.index, units: sums.batch * rowBlocks };
+}
+
+/** Adds, from `start` to `end`, what the other parts have at the same place. */
+function addParts(f: FunctionBuilder, start: Local, end: Local, sums: PartialSums): void {
+  const partBytes = partsBytes({ ...sums, parts: 1 });
+  const address = f.local("i32");
+  f.get(start);
+  f.set(address);
+  whileBelow(f, address, end, () => {
+    f.get(address);
+    for (let part = 0; part < sums.parts; part++) {
+      f.get(address);
+      f.v128.load(part * partBytes);
+      if (part > 0) f.f32x4.add();
+    }
+    f.v128.store();
+    increment(f, address, 16);
+  });
+}
