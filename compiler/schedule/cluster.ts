@@ -190,7 +190,7 @@ class Clusterer {
   #joinSiblings(kind: ClusterKind, key: string, node: Node): void {
     for (const cluster of this.#clusters) {
       if (cluster.kind !== kind || cluster.key !== key) continue;
-      if (kind === "columns" && !this.#sharesSource(cluster, node)) continue;
+      if (kind === "columns" ? !this.#sharesSource(cluster, node) : hasOp(cluster, node)) continue;
       if (this.#sourceClusters(node).has(cluster) || !this.#mayJoin(cluster, node)) continue;
       return this.#join(cluster, node, "full");
     }
@@ -287,6 +287,11 @@ class Clusterer {
     }
     this.#open("rows", node, sizeOf(node));
   }
+}
+
+/** Whether a member is the same op: a template has one result of each kind. */
+function hasOp(cluster: Cluster, node: Node): boolean {
+  return [...cluster.members.keys()].some((member) => member.op === node.op);
 }
 
 /** The level at which an elementwise node would be computed in the cluster; undefined if it cannot. */

@@ -1,7 +1,7 @@
 /** Runs a lowered program with the loop IR interpreter, in one arena with all its overlaps. */
 import type { DType } from "../../graph/dtype.ts";
 import { interpretKernel } from "../../backends/reference/loop_interpreter.ts";
-import type { BufferData } from "../../backends/reference/storage.ts";
+import { type BufferData, readElement, writeElement } from "../../backends/reference/storage.ts";
 import type { Program, ProgramPort } from "../../compiler/program.ts";
 
 /** An interpreted program's memory. */
@@ -17,8 +17,13 @@ export class InterpretedProgram {
     for (const constant of program.constants) this.#view(constant.buffer).set(constant.data);
   }
 
+  /** Sets an input to numbers, rounded to its element type. */
   write(path: string, values: ArrayLike<number>): void {
-    this.#view(this.#port(this.#program.inputs, path).buffer).set(values);
+    const port = this.#port(this.#program.inputs, path);
+    const data = this.#view(port.buffer);
+    for (let at = 0; at < values.length; at++) {
+      writeElement(data, port.dtype, at, values[at] ?? NaN);
+    }
   }
 
   run(): void {
@@ -29,8 +34,11 @@ export class InterpretedProgram {
     }
   }
 
+  /** An output's numbers. */
   read(path: string): number[] {
-    return Array.from(this.#view(this.#port(this.#program.outputs, path).buffer));
+    const port = this.#port(this.#program.outputs, path);
+    const data = this.#view(port.buffer);
+    return Array.from(data, (_, at) => readElement(data, port.dtype, at));
   }
 
   #port(ports: readonly ProgramPort[], path: string): ProgramPort {
