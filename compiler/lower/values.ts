@@ -226,7 +226,8 @@ export class ValueBuilder {
       a: low,
       b: integerConstant(extent - 1),
     };
-    const key = `take${positions.id}@${indices.slice(axis, axis + rank).map((i) => i.key).join()}`;
+    const places = indices.slice(axis, axis + rank).map((index) => index.key).join();
+    const key = `take${positions.id}<${extent}@${places}`;
     const index = Index.loaded(key, extent, clamped);
     return this.at(input, [...indices.slice(0, axis), index, ...indices.slice(axis + rank)]);
   }

@@ -10,3 +10,12 @@ Deno.test("attention over the same queries and keys with different values is sev
   assertLowersRight({ a: g.attention(q, k, v), b: g.attention(q, k, other) });
   assertLowersRight({ a: g.attention(q, k, v), b: g.attention(q, k, g.tanh(v)) });
 });
+
+Deno.test("one index picks from axes of several sizes, each with its own last place", () => {
+  const x = g.input("x", "f32", [5, 3]);
+  const one = g.input("one", "i32", [1]);
+  assertLowersRight({ y: g.gather(g.gather(x, one, 0), one, 1) }, { one: [4] });
+  const picks = g.input("picks", "i32", [3]);
+  const part = g.slice(x, [0, 0], [3, 3]);
+  assertLowersRight({ y: g.add(g.gather(x, picks), g.gather(part, picks)) }, { picks: [4, -3, 1] });
+});
