@@ -82,7 +82,8 @@ export function lowerGraph(traced: GraphModule, options: LowerOptions): Program 
 /**
  * Pairs of donated paths, input to output.
  *
- * @throws {RangeError} When a path is not there, or the two differ in type.
+ * @throws {RangeError} When a path is not there, the two differ in type, or two inputs are to become
+ *   one output.
  */
 export function donatedPaths(
   module: GraphModule,
@@ -100,7 +101,15 @@ export function donatedPaths(
       throw new RangeError(`Cannot donate "${from}": the graph has no such input`);
     }
   }
-  for (const [from, to] of pairs) checkDonation(module, from, to);
+  const taken = new Map<string, string>();
+  for (const [from, to] of pairs) {
+    checkDonation(module, from, to);
+    const other = taken.get(to);
+    if (other !== undefined) {
+      throw new RangeError(`Cannot donate both "${other}" and "${from}" to output "${to}"`);
+    }
+    taken.set(to, from);
+  }
   return pairs;
 }
 
@@ -125,25 +134,37 @@ function isWrittenOut(node: Node): boolean {
 }
 
 /**
- * Gives outputs without a kernel one that copies them, and each donated output a node of its own, computed by a kernel; one that is the donated input
- * itself, unchanged, needs none. Returns which node takes which input's memory.
+ * Gives outputs without a kernel one that copies them: numbers that nothing computes, inputs that
+ * are overwritten, and views that take an input's memory. Each donated output becomes a node of its
+ * own; one that is the donated input itself, unchanged, needs none. Returns which node takes which
+ * input's memory.
  */
 function ownOutputs(
   module: GraphModule,
   pairs: ReadonlyMap<string, string>,
 ): { module: GraphModule; overwrites: Map<Node, Node> } {
+  const copies = new Set<Node>();
+  const copied = (node: Node): Node => {
+    const copy = copyOf(node);
+    copies.add(copy);
+    return copy;
+  };
+  const changed = [...pairs].flatMap(([from, to]) => {
+    const input = module.inputs.get(from);
+    return input === undefined || input === module.outputs.get(to) ? [] : [{ input, to }];
+  });
+  const lost = new Set(changed.map(({ input }) => input));
   const outputs = new Map<string, Node>();
   for (const [path, node] of module.outputs) {
-    outputs.set(path, isWrittenOut(node) ? copyOf(node) : node);
+    outputs.set(path, isWrittenOut(node) || lost.has(node) ? copied(node) : node);
   }
   const overwrites = new Map<Node, Node>();
-  for (const [from, to] of pairs) {
-    const input = module.inputs.get(from);
+  for (const { input, to } of changed) {
     let output = outputs.get(to);
-    if (input === undefined || output === undefined || input === output) continue;
+    if (output === undefined) continue;
     // A copy of a copy is another node, where two inputs are to become one output.
-    if (!isComputed(output)) output = copyOf(output);
-    while (overwrites.has(output)) output = copyOf(output);
+    if (!isComputed(output) && !copies.has(output)) output = copied(output);
+    while (overwrites.has(output)) output = copied(output);
     outputs.set(to, output);
     overwrites.set(output, input);
   }

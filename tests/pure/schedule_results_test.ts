@@ -19,3 +19,15 @@ Deno.test("one index picks from axes of several sizes, each with its own last pl
   const part = g.slice(x, [0, 0], [3, 3]);
   assertLowersRight({ y: g.add(g.gather(x, picks), g.gather(part, picks)) }, { picks: [4, -3, 1] });
 });
+
+Deno.test("outputs that show a donated input show it as it was", () => {
+  const a = g.input("a", "f32", [3]);
+  const b = g.input("b", "f32", [3]);
+  const donate = { a: "a" };
+  assertLowersRight({ a: g.add(a, 1), old: a }, {}, { donate });
+  assertLowersRight({ old: a, a: g.add(a, 1), again: a, turned: g.reverse(a) }, {}, { donate });
+  const both = { a: "a", b: "b" };
+  assertLowersRight({ a: b, b: a, first: a, second: b }, {}, { donate: both });
+  assertLowersRight({ a: b, b: g.mul(a, b), old: b }, {}, { donate: both });
+  assertLowersRight({ a, b: g.add(b, a), old: b, same: a }, {}, { donate: both });
+});
