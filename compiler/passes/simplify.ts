@@ -57,7 +57,6 @@ const emptyReduction: RewriteRule = {
   name: "empty_reduction",
   apply: (node) => {
     const reduces = node.op.kind === "reduce" || node.op.kind === "contract" ||
-      node.op.kind === "attention" ||
       node.op.name === "scatterAdd";
     if (!reduces) return undefined;
     const empty = node.inputs.some((input) => staticSize(staticShape(input.shape)) === 0);

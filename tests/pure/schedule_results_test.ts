@@ -1,4 +1,5 @@
 /** Graphs whose structure is easy to schedule wrongly: each against the reference. */
+import { gradients } from "../../compiler/autodiff.ts";
 import * as g from "../../graph/mod.ts";
 import { assertLowersRight } from "../support/compare_lowered.ts";
 
@@ -30,4 +31,16 @@ Deno.test("outputs that show a donated input show it as it was", () => {
   assertLowersRight({ a: b, b: a, first: a, second: b }, {}, { donate: both });
   assertLowersRight({ a: b, b: g.mul(a, b), old: b }, {}, { donate: both });
   assertLowersRight({ a, b: g.add(b, a), old: b, same: a }, {}, { donate: both });
+});
+
+Deno.test("attention without keys, queries or columns", () => {
+  const sizes = [[4, 0, 3, 2], [0, 5, 3, 2], [4, 5, 0, 2], [4, 5, 3, 0], [4, 0, 0, 0]] as const;
+  for (const [queries, keys, depth, columns] of sizes) {
+    const q = g.input("q", "f32", [queries, depth]);
+    const k = g.input("k", "f32", [keys, depth]);
+    const v = g.input("v", "f32", [keys, columns]);
+    const y = g.attention(q, k, v, { scale: 0.5 });
+    const loss = g.sum(g.sin(y));
+    assertLowersRight({ y, loss, ...gradients(loss, { q, k, v }) });
+  }
 });
