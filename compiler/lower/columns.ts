@@ -5,9 +5,10 @@
 import type { Node } from "../../graph/node.ts";
 import { staticShape, staticSize } from "../../graph/shape.ts";
 import { flatten, Index, unflatten } from "../index_expr.ts";
-import type { Accumulator, LoopRange, Statement } from "../loop_ir.ts";
+import type { LoopRange, Statement } from "../loop_ir.ts";
 import { isReduction, reducedAxes } from "../schedule/cluster.ts";
 import type { KernelPlan } from "../schedule/stores.ts";
+import { accumulatorOf } from "./accumulators.ts";
 import { KernelBuilder, type LoweredKernel, storesAfterValues } from "./kernel_builder.ts";
 import { innermostDivisions } from "./divisions.ts";
 import { describeKernel } from "./names.ts";
@@ -70,12 +71,9 @@ function lowerGroups(
       wholeRange(group.variable, group.extent)
     ),
     body: [],
-    accumulators: reductions.map((node): Accumulator => ({
-      name: names.get(node) ?? "",
-      type: scalarType(node.dtype),
-      op: combineOp(node),
-      value: values.at(operandOf(node, 0), input),
-    })),
+    accumulators: reductions.map((node) =>
+      accumulatorOf(node, names.get(node) ?? "", values.at(operandOf(node, 0), input))
+    ),
   };
   const result = flatten(kept.map(indexOf), kept.map((group) => group.extent));
   const stores = storesAfterValues(plan.stores.map((node) => ({
@@ -102,12 +100,6 @@ function lowerGroups(
 
 function indexOf(group: AxisGroup): Index {
   return Index.variable(group.variable, group.extent);
-}
-
-function combineOp(node: Node): Accumulator["op"] {
-  const { name } = node.op;
-  if (name === "sum" || name === "max" || name === "min" || name === "argmax") return name;
-  throw new TypeError(`${node} is not a reduction`);
 }
 
 function groupAxes(

@@ -5,9 +5,10 @@
 import type { Node } from "../../graph/node.ts";
 import { staticShape, staticSize } from "../../graph/shape.ts";
 import { flatten, Index, unflatten } from "../index_expr.ts";
-import type { Accumulator, Expr, Statement } from "../loop_ir.ts";
+import type { Expr, Statement } from "../loop_ir.ts";
 import { isReduction } from "../schedule/cluster.ts";
 import { type KernelPlan, operationWeight } from "../schedule/stores.ts";
+import { accumulatorOf } from "./accumulators.ts";
 import { innermostDivisions } from "./divisions.ts";
 import {
   KernelBuilder,
@@ -188,12 +189,9 @@ class RowsLowering {
   #reducePass(reductions: readonly Node[], phase: number): Statement {
     const values = this.#valuesIn(phase);
     const body = this.#keepStatements(values, phase);
-    const accumulators = reductions.map((node): Accumulator => ({
-      name: this.#nameOf(node),
-      type: scalarType(node.dtype),
-      op: reductionOp(node),
-      value: this.#fullValue(values, operandOf(node, 0)),
-    }));
+    const accumulators = reductions.map((node) =>
+      accumulatorOf(node, this.#nameOf(node), this.#fullValue(values, operandOf(node, 0)))
+    );
     const ranges = this.#layout.columns.length === 0
       ? [wholeRange("c", 1)]
       : this.#layout.columns.map((extent, at) => wholeRange(columnName(this.#layout, at), extent));
@@ -348,12 +346,6 @@ class RowsLowering {
 
 function isHeavy(node: Node): boolean {
   return node.dtype === "f32" && operationWeight(node) >= HEAVY;
-}
-
-function reductionOp(node: Node): Accumulator["op"] {
-  const { name } = node.op;
-  if (name === "sum" || name === "max" || name === "min" || name === "argmax") return name;
-  throw new TypeError(`${node} is not a reduction`);
 }
 
 function columnName(layout: Layout, at: number): string {

@@ -44,3 +44,11 @@ Deno.test("attention without keys, queries or columns", () => {
     assertLowersRight({ y, loss, ...gradients(loss, { q, k, v }) });
   }
 });
+
+Deno.test("argmax passes NaN over, in rows and in columns", () => {
+  const x = g.input("x", "f32", [4, 3]);
+  const values = [1, NaN, 2, NaN, NaN, NaN, -Infinity, -Infinity, -Infinity, -1, -1, NaN];
+  assertLowersRight({ rows: g.argmax(x), columns: g.argmax(x, 0), all: g.sum(x, 0) }, {
+    x: values,
+  });
+});
