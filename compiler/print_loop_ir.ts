@@ -190,5 +190,6 @@ class KernelPrinter {
 
 function printConstant(type: string, value: number): string {
   const text = Object.is(value, -0) ? "-0" : String(value);
+  if (type === "u32") return `${text}u`;
   return type === "f32" && Number.isInteger(value) ? `${text}.0` : text;
 }

@@ -12,7 +12,7 @@ import { type GraphModule, moduleNodes, rewriteModule } from "../module.ts";
  *   graph at all.
  */
 export function bindDims(module: GraphModule, bindings: DimBindings): GraphModule {
-  const known = new Set(moduleNodes(module).flatMap((node) => symbolsOf(node.shape)));
+  const known = new Set(moduleNodes(module).flatMap(symbolsIn));
   for (const name of Object.keys(bindings)) {
     if (known.has(name)) continue;
     const names = known.size === 0 ? "it has none" : `it has ${[...known].join(", ")}`;
@@ -23,6 +23,13 @@ export function bindDims(module: GraphModule, bindings: DimBindings): GraphModul
     (node) => boundSize(node) ?? node,
     (node) => boundAttrs(node, bindings),
   );
+}
+
+/** The symbols that a node's binding needs: its shape's and its attributes'. */
+function symbolsIn(node: Node): string[] {
+  const dims = Object.values(node.attrs).flatMap((value) => Array.isArray(value) ? value : [value])
+    .filter((value) => value instanceof SymbolicDim);
+  return symbolsOf([...node.shape, ...dims]);
 }
 
 /** A dim's size that has become a number. */

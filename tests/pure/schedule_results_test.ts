@@ -52,3 +52,16 @@ Deno.test("argmax passes NaN over, in rows and in columns", () => {
     x: values,
   });
 });
+
+Deno.test("kernels that differ only in the type of whole numbers are not shared", () => {
+  const c = g.input("c", "bool", [4]);
+  const minus = (dtype: "i32" | "u32") => {
+    const whole = (value: number) => g.constant(value, { dtype });
+    return g.cast(g.sub(whole(0), g.select(c, whole(5), whole(6))), "f32");
+  };
+  assertLowersRight({ i32: minus("i32"), u32: minus("u32") });
+});
+
+Deno.test("a dim's size may be all that a graph reads of it", () => {
+  assertLowersRight({ y: g.mul(g.dimSize(g.dim("batch")), 2) }, {}, { bind: { batch: 7 } });
+});
