@@ -4,8 +4,13 @@ import type {
   AttentionKernel,
   MatrixOperand,
 } from "../../compiler/loop_ir.ts";
-import { assert } from "../support/assert.ts";
-import { compareTemplate, relativeError, type TemplateKernel } from "./template_runner.ts";
+import { assert, assertEquals, assertThrows } from "../support/assert.ts";
+import {
+  compareTemplate,
+  loadTemplate,
+  relativeError,
+  type TemplateKernel,
+} from "./template_runner.ts";
 
 /** Buffers, and operands that lie in them as [batch, rows, heads, columns] or with columns outermost. */
 class Buffers {
@@ -165,3 +170,73 @@ for (const relaxedSimd of [true, false]) {
     );
   });
 }
+
+function plainAttention(queries: number, keys: number, depth: number): AttentionKernel {
+  return attentionKernel({
+    size: { batch: 1, heads: 1, queries, keys, depth, valueDepth: 3 },
+    layouts: ["heads", "heads", "heads", "heads"],
+    offset: 0,
+    outputs: "both",
+    scale: 1,
+  });
+}
+
+Deno.test("wasm attention: keys without weight, a whole tile of them, and large scores", () => {
+  const kernel = plainAttention(7, 700, 1);
+  const fills: readonly ((element: number) => number)[] = [
+    (element) => element < 400 ? -Infinity : Math.sin(element),
+    (element) => element > 30 ? -Infinity : Math.sin(element),
+    (element) => 1e4 * Math.sin(element),
+  ];
+  for (const key of fills) {
+    const fill = (buffer: number, element: number) => {
+      // Powers of two: products are exact, in the interpreter's f64 as in f32.
+      if (buffer === 0) return 2 ** (element % 3);
+      return buffer === 1 ? key(element) : noise(buffer, element);
+    };
+    for (const comparison of compareTemplate(kernel, { relaxedSimd: true }, fill)) {
+      const error = relativeError(comparison);
+      assert(error < 4e-6, `${comparison.name} is off by ${error}`);
+    }
+  }
+});
+
+Deno.test("wasm attention: with no weight on any key the sum is zero and the mean unknown", () => {
+  const loaded = loadTemplate(plainAttention(2, 5, 1), { relaxedSimd: true });
+  const [q, k, v, out, logSumExp] = loaded.arrays;
+  q?.fill(1);
+  k?.fill(-Infinity);
+  v?.fill(1);
+  loaded.run();
+  assertEquals([...out ?? []], Array<number>(6).fill(NaN));
+  assertEquals([...logSumExp ?? []], [-Infinity, -Infinity]);
+});
+
+Deno.test("wasm attention: NaN in a query spoils its own row alone", () => {
+  const loaded = loadTemplate(plainAttention(5, 9, 2), { relaxedSimd: true });
+  const [q, k, v, out] = loaded.arrays;
+  if (q === undefined || k === undefined || v === undefined || out === undefined) {
+    throw new TypeError("The kernel has too few buffers");
+  }
+  for (const array of [q, k, v]) array.fill(1);
+  q[2 * 3] = NaN;
+  loaded.run();
+  assertEquals(
+    [...out].map(Number.isNaN),
+    Array.from({ length: 15 }, (_, at) => at / 3 >> 0 === 3),
+  );
+});
+
+Deno.test("wasm attention: scratch does not grow with the number of keys", () => {
+  const bytes = (keys: number) =>
+    loadTemplate(plainAttention(64, keys, 8), { relaxedSimd: true }).emitted.privateScratchBytes;
+  assert(bytes(50_000) <= bytes(5_000) * 1.1);
+});
+
+Deno.test("wasm attention: no keys are refused", () => {
+  assertThrows(
+    () => loadTemplate(plainAttention(1, 0, 1), { relaxedSimd: true }),
+    RangeError,
+    "Kernel attention attends to no keys",
+  );
+});
