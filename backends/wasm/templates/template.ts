@@ -102,7 +102,8 @@ export function boundBuffers(buffers: readonly KernelBuffer[]): number[] {
 
 /** The name and properties of the chosen register tile. */
 export function chosenMicrokernel(options: TemplateOptions): MicrokernelName {
-  const name = options.microkernel ?? "6x8";
+  // A product that is not fused needs a register of its own: the larger tile would spill to memory.
+  const name = options.microkernel ?? (options.relaxedSimd ? "6x8" : "5x8");
   if (!Object.hasOwn(MICROKERNELS, name)) {
     throw new RangeError(
       `No microkernel ${name}; there are ${Object.keys(MICROKERNELS).join(", ")}`,

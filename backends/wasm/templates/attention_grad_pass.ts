@@ -1,0 +1,455 @@
+/**
+ * One phase of attention's gradient. Probabilities are recomputed from the stored logarithms of sums, as
+ * tiles with a row for each key: then the products for dk and dv take them as they are, and only
+ * the one for dq needs them transposed.
+ */
+import type { AttentionGradKernel, MatrixOperand } from "../../../compiler/loop_ir.ts";
+import type { FunctionBuilder, Local, ModuleBuilder } from "../encoder.ts";
+import { type AttentionBlocking, chooseGradBlocking } from "./attention_blocking.ts";
+import {
+  blockRange,
+  constant,
+  countedLoop,
+  divideWithRest,
+  increment,
+  localPlus,
+  timesConstant,
+  whileBelow,
+} from "./control_flow.ts";
+import { callGemmBlock, emitGemmBlock } from "./gemm_block.ts";
+import { columnAxis, matrixBase, rowAddress, rowAxis } from "./matrix_view.ts";
+import { MICROKERNELS } from "./microkernel.ts";
+import { AxisList, emitStrideTable } from "./offset_table.ts";
+import { LeftOperand, type Range, RightOperand, type RowBlock } from "./operands.ts";
+import { emitLoadColumn, emitRowDots, emitScoreGrad } from "./score_grad.ts";
+import { emitStoreRow } from "./store_row.ts";
+import {
+  chosenMicrokernel,
+  type KernelFunction,
+  kernelFunction,
+  type KernelPhase,
+  roundUp,
+  ScratchLayout,
+  type TemplateOptions,
+} from "./template.ts";
+
+/** The results of one phase, and along which axis its units divide a batch entry. */
+export interface GradPass extends AttentionGradKernel {
+  readonly splits: "none" | "keys" | "queries";
+}
+
+/** A result under way: sums in scratch, and the product that adds to them. */
+interface GradSums {
+  readonly result: MatrixOperand;
+  readonly columns: number;
+  readonly right: RightOperand;
+  /** Offset of the sums in scratch. */
+  readonly offset: number;
+}
+
+/** Locals of the function. */
+interface GradLocals {
+  /** Tiles with a row for each key: scores, then probabilities; and the gradient of the scores. */
+  readonly probabilities: Local;
+  readonly scoreGrad: Local;
+  readonly probabilityTable: Local;
+  readonly scoreGradTable: Local;
+  /** For each query of the block, the logarithm of its sum, and the product of its two rows. */
+  readonly logSumExp: Local;
+  readonly delta: Local;
+}
+
+/** The block at hand. */
+interface GradBlock {
+  readonly entry: Local;
+  readonly queries: Range;
+  readonly keys: Range;
+}
+
+/** Emits the phase; also gives the scratch that each thread needs for it. */
+export function emitGradPass(
+  module: ModuleBuilder,
+  pass: GradPass,
+  options: TemplateOptions,
+): { readonly phase: KernelPhase; readonly scratchBytes: number } {
+  return new GradEmitter(module, pass, options).emit();
+}
+
+class GradEmitter {
+  readonly #module: ModuleBuilder;
+  readonly #pass: GradPass;
+  readonly #relaxedSimd: boolean;
+  readonly #entries: number;
+  readonly #blocking: AttentionBlocking;
+  readonly #layout = new ScratchLayout();
+  readonly #gemm: number;
+  readonly #k: LeftOperand;
+  readonly #v: LeftOperand | undefined;
+  readonly #scoreGradRows: LeftOperand | undefined;
+  readonly #queryColumns: RightOperand;
+  readonly #cotangentColumns: RightOperand | undefined;
+  readonly #dq: GradSums | undefined;
+  readonly #dk: GradSums | undefined;
+  readonly #dv: GradSums | undefined;
+
+  constructor(module: ModuleBuilder, pass: GradPass, options: TemplateOptions) {
+    this.#module = module;
+    this.#pass = pass;
+    this.#relaxedSimd = options.relaxedSimd;
+    const tileRows = MICROKERNELS[chosenMicrokernel(options)].rows;
+    this.#gemm = emitGemmBlock(module, tileRows, options.relaxedSimd);
+    this.#entries = pass.batch.reduce((total, extent) => total * extent, 1);
+    this.#blocking = chooseGradBlocking(pass, tileRows);
+    const { depth, valueDepth, q, k, v, outCotangent } = pass;
+    const { queries, keys } = this.#blocking;
+    this.#k = this.#left(rowAxis(k, pass.keys), columnAxis(k, depth), keys, depth);
+    this.#queryColumns = this.#right(
+      rowAxis(q, pass.queries),
+      columnAxis(q, depth),
+      queries,
+      depth,
+    );
+    if (pass.dq !== undefined || pass.dk !== undefined) {
+      this.#v = this.#left(rowAxis(v, pass.keys), columnAxis(v, valueDepth), keys, valueDepth);
+      this.#cotangentColumns = this.#right(
+        rowAxis(outCotangent, pass.queries),
+        columnAxis(outCotangent, valueDepth),
+        queries,
+        valueDepth,
+      );
+    }
+    if (pass.dq !== undefined) {
+      const rows = new AxisList([{ extent: queries, stride: 1 }]);
+      const columns = new AxisList([{ extent: keys, stride: this.#tileRowBytes / 4 }]);
+      this.#scoreGradRows = this.#left(rows, columns, queries, keys);
+    }
+    this.#dq = this.#sums(pass.dq, this.#sumQueries, k, pass.keys, keys);
+    this.#dk = this.#sums(pass.dk, keys, q, pass.queries, queries);
+    this.#dv = this.#sums(pass.dv, keys, outCotangent, pass.queries, queries);
+  }
+
+  emit(): { readonly phase: KernelPhase; readonly scratchBytes: number } {
+    const { queries, keys } = this.#blocking;
+    const offsets = {
+      probabilities: this.#layout.reserve(keys * this.#tileRowBytes),
+      scoreGrad: this.#layout.reserve(keys * this.#tileRowBytes),
+      probabilityTable: this.#layout.reserve(4 * keys),
+      scoreGradTable: this.#layout.reserve(4 * keys),
+      logSumExp: this.#layout.reserve(4 * queries),
+      delta: this.#layout.reserve(4 * queries),
+    };
+    const fn = kernelFunction(this.#module, this.#pass.name, this.#pass.buffers);
+    const { f, privateScratch } = fn;
+    const at = (offset: number) => localPlus(f, privateScratch, offset);
+    const locals: GradLocals = {
+      probabilities: at(offsets.probabilities),
+      scoreGrad: at(offsets.scoreGrad),
+      probabilityTable: at(offsets.probabilityTable),
+      scoreGradTable: at(offsets.scoreGradTable),
+      logSumExp: at(offsets.logSumExp),
+      delta: at(offsets.delta),
+    };
+    const operands = [this.#k, this.#v, this.#scoreGradRows, this.#queryColumns];
+    const products = [this.#dq?.right, this.#dk?.right, this.#dv?.right];
+    for (const operand of [...operands, this.#cotangentColumns, ...products]) {
+      operand?.begin(f, privateScratch);
+    }
+    const rows = constant(f, keys);
+    emitStrideTable(f, locals.probabilityTable, rows, locals.probabilities, this.#tileRowBytes);
+    emitStrideTable(f, locals.scoreGradTable, rows, locals.scoreGrad, this.#tileRowBytes);
+    whileBelow(f, fn.lo, fn.hi, () => {
+      this.#runUnit(fn, locals);
+      increment(f, fn.lo, 1);
+    });
+    const units = this.#entries * this.#unitsOfEntry;
+    return { phase: { functionIndex: f.index, units }, scratchBytes: this.#layout.bytes };
+  }
+
+  get #keyTiles(): number {
+    return Math.ceil(this.#pass.keys / this.#blocking.keys);
+  }
+
+  get #queryBlocks(): number {
+    return Math.ceil(this.#pass.queries / this.#blocking.queries);
+  }
+
+  get #unitsOfEntry(): number {
+    const { splits } = this.#pass;
+    if (splits === "none") return 1;
+    return splits === "keys" ? this.#keyTiles : this.#queryBlocks;
+  }
+
+  /** Queries whose dq is under way at once. */
+  get #sumQueries(): number {
+    const { queries } = this.#blocking;
+    return this.#pass.splits === "none" ? queries * this.#queryBlocks : queries;
+  }
+
+  get #tileRowBytes(): number {
+    return 4 * roundUp(this.#blocking.queries, 8);
+  }
+
+  #left(rows: AxisList, k: AxisList, maxRows: number, maxK: number): LeftOperand {
+    return new LeftOperand(this.#module, rows, k, { rows: maxRows, k: maxK }, this.#layout);
+  }
+
+  #right(columns: AxisList, k: AxisList, maxColumns: number, maxK: number): RightOperand {
+    const limits = { columns: maxColumns, k: maxK };
+    return new RightOperand(this.#module, columns, k, limits, this.#layout);
+  }
+
+  /** Scratch for a result with as many rows, summed from products with the rows of `operand`. */
+  #sums(
+    result: MatrixOperand | undefined,
+    rows: number,
+    operand: MatrixOperand,
+    extent: number,
+    maxK: number,
+  ): GradSums | undefined {
+    if (result === undefined) return undefined;
+    const columns = operand === this.#pass.outCotangent ? this.#pass.valueDepth : this.#pass.depth;
+    const offset = this.#layout.reserve(rows * sumRowBytes(columns));
+    const right = this.#right(
+      columnAxis(operand, columns),
+      rowAxis(operand, extent),
+      columns,
+      maxK,
+    );
+    return { result, columns, right, offset };
+  }
+
+  /** Loops over tiles of keys, and within over blocks of queries, as far as the unit reaches. */
+  #runUnit(fn: KernelFunction, locals: GradLocals): void {
+    const { f } = fn;
+    const { splits } = this.#pass;
+    const [entry, part] = [f.local("i32"), f.local("i32")];
+    divideWithRest(f, fn.lo, this.#unitsOfEntry, entry, part);
+    const loop = (fixed: boolean, count: number, body: (index: Local) => void) => {
+      if (fixed) return body(part);
+      const index = f.local("i32");
+      countedLoop(f, index, constant(f, count), 1, () => body(index));
+    };
+    loop(splits === "keys", this.#keyTiles, (tile) => {
+      const keys = blockRange(f, tile, this.#blocking.keys, this.#pass.keys);
+      const keyRows = this.#prepareKeys(fn, entry, keys);
+      loop(splits === "queries", this.#queryBlocks, (block) => {
+        const queries = blockRange(f, block, this.#blocking.queries, this.#pass.queries);
+        const at = { entry, queries, keys };
+        this.#prepareQueries(fn, at, locals, tile);
+        this.#runBlock(fn, at, locals, keyRows);
+      });
+      for (const sums of [this.#dk, this.#dv]) {
+        if (sums !== undefined) this.#storeSums(fn, sums, entry, keys, constant(f, 0));
+      }
+    });
+    this.#storeQuerySums(fn, entry, part);
+  }
+
+  #prepareKeys(fn: KernelFunction, entry: Local, keys: Range): KeyRows {
+    const { f } = fn;
+    const { k, v, batch, depth, valueDepth } = this.#pass;
+    const kBase = matrixBase(fn, k, batch, entry);
+    this.#k.setRows(f, kBase, keys);
+    const scores = this.#k.block(f, keys.count, wholeRange(f, depth));
+    this.#v?.setRows(f, matrixBase(fn, v, batch, entry), keys);
+    const values = this.#v?.block(f, keys.count, wholeRange(f, valueDepth));
+    if (this.#dq !== undefined) {
+      this.#dq.right.setColumns(f, kBase, wholeRange(f, depth));
+      this.#dq.right.pack(f, constant(f, depth), keys);
+    }
+    return { scores, values };
+  }
+
+  /** Packs what depends on the queries alone; if they are one block, only for the first tile of keys. */
+  #prepareQueries(
+    fn: KernelFunction,
+    at: GradBlock,
+    locals: GradLocals,
+    tile: Local,
+  ): void {
+    const { f } = fn;
+    const always = this.#queryBlocks > 1 && this.#pass.splits !== "queries";
+    const pack = () => this.#packQueries(fn, at, locals);
+    if (always || this.#pass.splits === "keys") return pack();
+    f.get(tile);
+    f.i32.eqz();
+    f.if(pack);
+  }
+
+  #packQueries(fn: KernelFunction, at: GradBlock, locals: GradLocals): void {
+    const { f } = fn;
+    const { q, outCotangent, out, logSumExp, batch, depth, valueDepth } = this.#pass;
+    const qBase = matrixBase(fn, q, batch, at.entry);
+    const cotangentBase = matrixBase(fn, outCotangent, batch, at.entry);
+    const packColumns = (right: RightOperand | undefined, base: Local, k: number) => {
+      right?.setColumns(f, base, at.queries);
+      right?.pack(f, at.queries.count, wholeRange(f, k));
+    };
+    packColumns(this.#queryColumns, qBase, depth);
+    packColumns(this.#cotangentColumns, cotangentBase, valueDepth);
+    const packRows = (right: RightOperand | undefined, base: Local, columns: number) => {
+      right?.setColumns(f, base, wholeRange(f, columns));
+      right?.pack(f, constant(f, columns), at.queries);
+    };
+    packRows(this.#dk?.right, qBase, depth);
+    packRows(this.#dv?.right, cotangentBase, valueDepth);
+    emitLoadColumn(f, {
+      target: locals.logSumExp,
+      source: rowAddress(
+        fn,
+        logSumExp,
+        matrixBase(fn, logSumExp, batch, at.entry),
+        at.queries.start,
+      ),
+      count: at.queries.count,
+      stride: logSumExp.rowStride,
+    });
+    if (this.#cotangentColumns === undefined) return;
+    const outBase = matrixBase(fn, out, batch, at.entry);
+    emitRowDots(f, {
+      target: locals.delta,
+      count: at.queries.count,
+      columns: valueDepth,
+      left: rowAddress(fn, out, outBase, at.queries.start),
+      leftStrides: out,
+      right: rowAddress(fn, outCotangent, cotangentBase, at.queries.start),
+      rightStrides: outCotangent,
+    });
+  }
+
+  #runBlock(fn: KernelFunction, at: GradBlock, locals: GradLocals, rows: KeyRows): void {
+    const { f } = fn;
+    const { depth, valueDepth } = this.#pass;
+    const tileProduct = (left: RowBlock, right: RightOperand, k: number, c: Local) =>
+      this.#product(f, left, at.keys.count, right, constant(f, k), {
+        columns: at.queries.count,
+        c,
+        cRowBytes: this.#tileRowBytes,
+        accumulate: constant(f, 0),
+      });
+    tileProduct(rows.scores, this.#queryColumns, depth, locals.probabilities);
+    const withScores = rows.values !== undefined && this.#cotangentColumns !== undefined;
+    if (rows.values !== undefined && this.#cotangentColumns !== undefined) {
+      tileProduct(rows.values, this.#cotangentColumns, valueDepth, locals.scoreGrad);
+    }
+    const { probabilities, scoreGrad, logSumExp, delta } = locals;
+    for (const local of [probabilities, scoreGrad, at.keys.count]) f.get(local);
+    f.i32.const(this.#tileRowBytes);
+    for (const local of [at.queries.count, logSumExp, delta]) f.get(local);
+    f.f32.const(this.#pass.scale);
+    f.call(emitScoreGrad(this.#module, this.#relaxedSimd, withScores));
+    this.#addKeySums(fn, this.#dv, locals.probabilityTable, at);
+    this.#addKeySums(fn, this.#dk, locals.scoreGradTable, at);
+    this.#addQuerySums(fn, locals, at);
+  }
+
+  #product(
+    f: FunctionBuilder,
+    left: RowBlock,
+    rows: Local,
+    right: RightOperand,
+    k: Local,
+    into: {
+      readonly columns: Local;
+      readonly c: Local;
+      readonly cRowBytes: number;
+      readonly accumulate: Local;
+    },
+  ): void {
+    callGemmBlock(f, this.#gemm, {
+      rowTable: left.rowTable,
+      aOffset: left.offset,
+      rows,
+      packed: right.packed,
+      k,
+      ...into,
+    });
+  }
+
+  /** Adds the product of a tile with rows of q or of the cotangent, over the block's queries. */
+  #addKeySums(
+    fn: KernelFunction,
+    sums: GradSums | undefined,
+    rowTable: Local,
+    at: GradBlock,
+  ): void {
+    if (sums === undefined) return;
+    const { f } = fn;
+    const left = { rowTable, offset: constant(f, 0) };
+    this.#product(f, left, at.keys.count, sums.right, at.queries.count, {
+      columns: constant(f, sums.columns),
+      c: localPlus(f, fn.privateScratch, sums.offset),
+      cRowBytes: sumRowBytes(sums.columns),
+      accumulate: at.queries.start,
+    });
+  }
+
+  /** Adds the product of the transposed tile with rows of k, over the tile's keys. */
+  #addQuerySums(fn: KernelFunction, locals: GradLocals, at: GradBlock): void {
+    const sums = this.#dq;
+    const rows = this.#scoreGradRows;
+    if (sums === undefined || rows === undefined) return;
+    const { f } = fn;
+    rows.setRows(f, locals.scoreGrad, { start: constant(f, 0), count: at.queries.count });
+    const left = rows.block(f, at.queries.count, {
+      start: constant(f, 0),
+      count: at.keys.count,
+    });
+    const c = localPlus(f, fn.privateScratch, sums.offset);
+    if (this.#pass.splits === "none") {
+      f.get(at.queries.start);
+      timesConstant(f, sumRowBytes(sums.columns));
+      f.get(c);
+      f.i32.add();
+      f.set(c);
+    }
+    this.#product(f, left, at.queries.count, sums.right, at.keys.count, {
+      columns: constant(f, sums.columns),
+      c,
+      cRowBytes: sumRowBytes(sums.columns),
+      accumulate: at.keys.start,
+    });
+  }
+
+  #storeQuerySums(fn: KernelFunction, entry: Local, part: Local): void {
+    if (this.#dq === undefined) return;
+    const { f } = fn;
+    const queries = this.#pass.splits === "queries"
+      ? blockRange(f, part, this.#blocking.queries, this.#pass.queries)
+      : wholeRange(f, this.#pass.queries);
+    this.#storeSums(fn, this.#dq, entry, queries, constant(f, 0));
+  }
+
+  #storeSums(
+    fn: KernelFunction,
+    sums: GradSums,
+    entry: Local,
+    rows: Range,
+    counter: Local,
+  ): void {
+    const { f } = fn;
+    const { result, columns } = sums;
+    const base = matrixBase(fn, result, this.#pass.batch, entry);
+    const target = rowAddress(fn, result, base, rows.start);
+    const source = localPlus(f, fn.privateScratch, sums.offset);
+    countedLoop(f, counter, rows.count, 1, () => {
+      emitStoreRow(f, { source, target, columns, columnStride: result.columnStride });
+      increment(f, source, sumRowBytes(columns));
+      increment(f, target, 4 * result.rowStride);
+    });
+  }
+}
+
+/** A tile's keys as the left sides of its two products. */
+interface KeyRows {
+  readonly scores: RowBlock;
+  readonly values: RowBlock | undefined;
+}
+
+function sumRowBytes(columns: number): number {
+  return 4 * roundUp(columns, 8);
+}
+
+function wholeRange(f: FunctionBuilder, extent: number): Range {
+  return { start: constant(f, 0), count: constant(f, extent) };
+}
