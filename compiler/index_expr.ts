@@ -7,16 +7,61 @@ import { visitExpressions } from "./lower/expressions.ts";
 import type { Expr } from "./loop_ir.ts";
 
 /** Something an affine form is a sum of multiples of. */
-export type Atom =
-  | { readonly kind: "variable"; readonly key: string; readonly max: number }
-  | {
-    readonly kind: "quotient" | "remainder";
-    readonly key: string;
-    readonly max: number;
-    readonly of: Index;
-    readonly by: number;
-  }
-  | { readonly kind: "loaded"; readonly key: string; readonly max: number; readonly value: Expr };
+export type Atom = Variable | Loaded | Division;
+
+interface Variable {
+  readonly kind: "variable";
+  readonly key: string;
+  readonly max: number;
+}
+
+/** A value from memory. */
+interface Loaded {
+  readonly kind: "loaded";
+  readonly key: string;
+  readonly max: number;
+  readonly value: Expr;
+  /** No other has it: equal keys of different kernels stand for different loads. */
+  readonly serial: number;
+}
+
+/** A quotient or a remainder that could not be reduced. */
+interface Division {
+  readonly kind: "quotient" | "remainder";
+  readonly key: string;
+  readonly max: number;
+  readonly of: Index;
+  readonly by: number;
+  readonly value: Expr;
+}
+
+let serial = 0;
+
+/**
+ * Equal divisions are one object with a short key, so that keys and expressions of divisions inside
+ * divisions do not double with each level. To forget some only leaves equal ones unrecognized.
+ */
+const divisions = new Map<string, Division>();
+const REMEMBERED_DIVISIONS = 1 << 14;
+
+function division(kind: Division["kind"], of: Index, by: number, max: number): Division {
+  const terms = of.terms.map(({ atom, factor }) => `${factor}*${identity(atom)}`);
+  const text = `${kind} ${terms.join("+")}+${of.constant} ${by}`;
+  const known = divisions.get(text);
+  if (known !== undefined) return known;
+  const op = kind === "quotient" ? "div" : "rem";
+  const value = integer(op, of.toExpr(), integerConstant(by));
+  const made: Division = { kind, key: `#${serial++}`, max, of, by, value };
+  if (divisions.size >= REMEMBERED_DIVISIONS) divisions.clear();
+  divisions.set(text, made);
+  return made;
+}
+
+/** Text that no atom of another meaning has, in whatever kernel. */
+function identity(atom: Atom): string {
+  if (atom.kind === "variable") return `${atom.key}<=${atom.max}`;
+  return atom.kind === "loaded" ? `@${atom.serial}` : atom.key;
+}
 
 interface Term {
   readonly atom: Atom;
@@ -33,8 +78,9 @@ export class Index {
   private constructor(terms: readonly Term[], constant: number) {
     this.terms = terms;
     this.constant = constant;
-    this.key = [...terms.map((term) => `${term.factor}*${term.atom.key}`), String(constant)]
-      .join("+");
+    const texts = terms.map((term) => `${term.factor}*${term.atom.key}`);
+    if (texts.length > 1) texts.sort();
+    this.key = [...texts, String(constant)].join("+");
   }
 
   /** A fixed index. */
@@ -51,7 +97,8 @@ export class Index {
   /** An index read from memory, known to lie in `0..extent-1`. */
   static loaded(key: string, extent: number, value: Expr): Index {
     if (extent <= 1) return Index.constant(0);
-    return new Index([{ atom: { kind: "loaded", key, max: extent - 1, value }, factor: 1 }], 0);
+    const atom: Loaded = { kind: "loaded", key, max: extent - 1, value, serial: serial++ };
+    return new Index([{ atom, factor: 1 }], 0);
   }
 
   private static of(terms: Iterable<Term>, constant: number): Index {
@@ -61,7 +108,8 @@ export class Index {
       sums.set(atom.key, { atom, factor: factor + (before?.factor ?? 0) });
     }
     const kept = [...sums.values()].filter((term) => term.factor !== 0);
-    kept.sort((a, b) => b.factor - a.factor || (a.atom.key < b.atom.key ? -1 : 1));
+    // Not by key: serial numbers would give equal kernels terms in another order.
+    kept.sort((a, b) => b.factor - a.factor);
     return Index.rejoin(kept, constant);
   }
 
@@ -132,9 +180,7 @@ export class Index {
     const { high, low } = this.#splitBy(by) ?? { high: Index.constant(0), low: this };
     const max = Math.floor(low.range()[1] / by);
     if (max === 0) return high;
-    const key = `(${low.key}/${by})`;
-    const atom: Atom = { kind: "quotient", key, max, of: low, by };
-    return high.add(new Index([{ atom, factor: 1 }], 0));
+    return high.add(new Index([{ atom: division("quotient", low, by, max), factor: 1 }], 0));
   }
 
   /** The remainder; the index must not be negative. */
@@ -143,9 +189,7 @@ export class Index {
     const low = this.#splitBy(by)?.low ?? this;
     const [least, most] = low.range();
     if (least >= 0 && most < by) return low;
-    const key = `(${low.key}%${by})`;
-    const atom: Atom = { kind: "remainder", key, max: by - 1, of: low, by };
-    return new Index([{ atom, factor: 1 }], 0);
+    return new Index([{ atom: division("remainder", low, by, by - 1), factor: 1 }], 0);
   }
 
   /** How far the index moves when the variable grows by one; undefined when that is not constant. */
@@ -169,9 +213,9 @@ export class Index {
   /** How many divisions and remainders it takes to compute. */
   divisions(): number {
     let count = 0;
-    for (const { atom } of this.terms) {
-      if (atom.kind === "quotient" || atom.kind === "remainder") count += 1 + atom.of.divisions();
-    }
+    visitExpressions([this.toExpr()], (part) => {
+      if (part.kind === "binary" && (part.op === "div" || part.op === "rem")) count++;
+    });
     return count;
   }
 
@@ -189,9 +233,7 @@ export class Index {
 }
 
 function dependsOn(atom: Atom, variable: string): boolean {
-  if (atom.kind === "variable") return atom.key === variable;
-  if (atom.kind === "loaded") return expressionUses(atom.value, variable);
-  return atom.of.terms.some((term) => dependsOn(term.atom, variable));
+  return atom.kind === "variable" ? atom.key === variable : expressionUses(atom.value, variable);
 }
 
 function expressionUses(expr: Expr, variable: string): boolean {
@@ -201,16 +243,7 @@ function expressionUses(expr: Expr, variable: string): boolean {
 }
 
 function atomExpr(atom: Atom): Expr {
-  switch (atom.kind) {
-    case "variable":
-      return { kind: "var", type: "i32", name: atom.key };
-    case "loaded":
-      return atom.value;
-    case "quotient":
-      return integer("div", atom.of.toExpr(), integerConstant(atom.by));
-    case "remainder":
-      return integer("rem", atom.of.toExpr(), integerConstant(atom.by));
-  }
+  return atom.kind === "variable" ? { kind: "var", type: "i32", name: atom.key } : atom.value;
 }
 
 function integer(op: "add" | "mul" | "div" | "rem", a: Expr, b: Expr): Expr {

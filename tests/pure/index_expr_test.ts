@@ -1,7 +1,8 @@
 import fc from "fast-check";
 import { flatten, Index, unflatten } from "../../compiler/index_expr.ts";
+import { visitExpressions } from "../../compiler/lower/expressions.ts";
 import type { Expr } from "../../compiler/loop_ir.ts";
-import { assertEquals } from "../support/assert.ts";
+import { assert, assertEquals } from "../support/assert.ts";
 
 function evaluate(expr: Expr, variables: ReadonlyMap<string, number>): number {
   if (expr.kind === "const") return expr.value;
@@ -64,4 +65,16 @@ Deno.test("strides are known where they are constant", () => {
   assertEquals(index.stride("x"), 6);
   assertEquals(index.stride("z"), 0);
   assertEquals(x.quotient(3).stride("x"), undefined);
+});
+
+Deno.test("reshapes that do not fit each other make an index longer, not exponentially long", () => {
+  let indices = [Index.variable("r", 12), Index.variable("c", 8)];
+  for (let round = 0; round < 40; round++) {
+    const [row = Index.constant(0), column = Index.constant(0)] = indices;
+    indices = unflatten(flatten([column, row], [8, 12]), [12, 8]);
+  }
+  const expressions = new Set<Expr>();
+  visitExpressions(indices.map((index) => index.toExpr()), (expr) => expressions.add(expr));
+  assert(expressions.size < 1000, `${expressions.size} expressions`);
+  assert(indices.every((index) => index.key.length < 100), indices[0]?.key);
 });
