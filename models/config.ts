@@ -66,8 +66,16 @@ function show(value: unknown): string {
 
 const count = z.int().min(1).describe("a whole number >= 1");
 
-/** Where the vector that the head sees comes from: the class token, or the mean over all tokens. */
-export type Pool = "cls" | "gap";
+/**
+ * Where the vector that the head sees comes from: the class token, the mean over all tokens, or an
+ * attention of a learned probe to all tokens.
+ */
+export type Pool = "cls" | "gap" | "map";
+
+/** Layer norm, or the root-mean-square norm, which takes no mean off (Zhang and Sennrich 2019). */
+export type NormKind = "layer" | "rms";
+
+const flag = z.boolean().describe("true or false");
 
 /** What {@linkcode vitConfig} accepts, field by field. */
 export const vitConfigSchema = z.strictObject({
@@ -86,7 +94,26 @@ export const vitConfigSchema = z.strictObject({
   heads: count,
   /** K: classes the head tells apart. */
   classes: count,
-  pool: z.enum(["cls", "gap"]).default("cls").describe('"cls" or "gap"'),
+  pool: z.enum(["cls", "gap", "map"]).default("cls").describe('"cls", "gap" or "map"'),
+  /** Whether a head with pool "map" projects its probe; if not, the probe itself is the query. */
+  mapQuery: flag.default(true),
+  /**
+   * `y = x + attention(norm(x))` then `y + mlp(norm(y))`; or, as in ViT-22B (Dehghani et al. 2023),
+   * `x + attention(norm(x)) + mlp(norm(x))` with one norm.
+   */
+  block: z.enum(["serial", "parallel"]).default("serial").describe('"serial" or "parallel"'),
+  norm: z.enum(["layer", "rms"]).default("layer").describe('"layer" or "rms"'),
+  /** Whether norms add a bias. Default: layer norms do. */
+  normBias: flag.optional(),
+  /** How each head's queries and keys are normed over d, with a scale that all heads share. */
+  qkNorm: z.enum(["none", "layer", "rms"]).default("none").describe('"none", "layer" or "rms"'),
+  qkNormBias: flag.default(false),
+  /** Whether the projections to queries, keys and values add a bias. */
+  qkvBias: flag.default(true),
+  /** Whether the projection of the attention's heads adds a bias. */
+  outBias: flag.default(true),
+  /** Whether the MLP's two layers add a bias. */
+  mlpBias: flag.default(true),
   /** The paper's authors train with the tanh form; timm and Hugging Face run the erf form. */
   gelu: z.enum(["tanh", "erf"]).default("tanh").describe('"tanh" or "erf"'),
   /** Chance that a number is dropped, after each dense layer but q, k, v and after the position. */
@@ -114,7 +141,9 @@ export const vitConfigSchema = z.strictObject({
 });
 
 /** A checked configuration: every field is there. */
-export type VitConfig = z.output<typeof vitConfigSchema>;
+export type VitConfig = Omit<z.output<typeof vitConfigSchema>, "normBias"> & {
+  readonly normBias: boolean;
+};
 
 /** A configuration as the user writes it: fields with a default may be left out. */
 export type VitOptions = z.input<typeof vitConfigSchema>;
@@ -125,7 +154,8 @@ export type VitOptions = z.input<typeof vitConfigSchema>;
  * @throws {ConfigError} Naming each field, its value, and what was wanted.
  */
 export function vitConfig(options: VitOptions): VitConfig {
-  return parseConfig("ViT configuration", vitConfigSchema, options);
+  const config = parseConfig("ViT configuration", vitConfigSchema, options);
+  return { ...config, normBias: config.normBias ?? config.norm === "layer" };
 }
 
 /** Patches along each side of the image. */

@@ -18,6 +18,9 @@ export interface ForwardResult {
    * Every intermediate by name: `patch`, `embedded`, for each block `encoder/3/norm1`, `…/attention`,
    * `…/+attention` (after the residual), `…/norm2`, `…/mlp`, `…/+mlp`, within them `attention/query`,
    * `key`, `value`, `heads`, `mlp/hidden` and `mlp/active`; then `norm`, `pooled`, `pre_logits`, `logits`.
+   * With QK-norm also `attention/queryNorm` and `keyNorm`. A parallel block has no `+attention` and
+   * `norm2`; its `+mlp` is the sum of all three. With attention pooling also `map/attention`,
+   * `map/attention/heads`, `map/norm`, `map/mlp`, `map/mlp/hidden` and `map/mlp/active`.
    */
   readonly taps: ReadonlyMap<string, Tensor>;
 }

@@ -4,11 +4,11 @@
  * @module
  */
 export { FileWriteError, writeFileAtomic } from "./atomic_file.ts";
-export {
-  type AttentionParameters,
-  type BlockParameters,
-  type DenseParameters,
-  type NormParameters,
+export type {
+  AttentionParameters,
+  BlockParameters,
+  MixingParameters,
+  MlpParameters,
 } from "./blocks.ts";
 export {
   type Checkpoint,
@@ -19,6 +19,7 @@ export {
 } from "./checkpoint.ts";
 export {
   ConfigError,
+  type NormKind,
   patchGrid,
   type Pool,
   tokenCount,
@@ -58,7 +59,9 @@ export {
   type RandomWords,
   xavierUniform,
 } from "./initializers.ts";
+export type { DenseParameters, LinearParameters, NormParameters } from "./layers.ts";
 export { accuracyOf, classificationLoss, type LossName, smoothLabels } from "./losses.ts";
+export type { MapParameters } from "./map_head.ts";
 export {
   IdxError,
   loadMnist,

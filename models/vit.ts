@@ -1,4 +1,7 @@
-/** The Vision Transformer of Dosovitskiy et al. 2021, "An Image is Worth 16x16 Words". */
+/**
+ * The Vision Transformer of Dosovitskiy et al. 2021, "An Image is Worth 16x16 Words", and by its
+ * configuration those of Zhai et al. 2022 (attention pooling) and Dehghani et al. 2023 (ViT-22B).
+ */
 import {
   add,
   broadcastTo,
@@ -15,21 +18,19 @@ import {
   type TensorSpec,
   withScope,
 } from "../graph/mod.ts";
-import {
-  type BlockParameters,
-  declareBlock,
-  declareDense,
-  declareNorm,
-  type DenseParameters,
-  encoderBlock,
-  type Forward,
-  normalize,
-  type NormParameters,
-} from "./blocks.ts";
+import { type BlockParameters, declareBlock, encoderBlock } from "./blocks.ts";
 import { patchGrid, tokenCount, type VitConfig, vitConfig, type VitOptions } from "./config.ts";
 import type { ForwardOptions, ForwardResult, ImageModel } from "./image_model.ts";
 import { classify, declareHead, type HeadParameters, pool } from "./heads.ts";
 import { constant, lecunNormal, normal } from "./initializers.ts";
+import {
+  declareDense,
+  declareNorm,
+  type DenseParameters,
+  type Forward,
+  normalize,
+  type NormParameters,
+} from "./layers.ts";
 import { declare, type ParameterDeclaration, specsOf } from "./parameters.ts";
 
 /** All parameters of a ViT. The patch kernel is [P, P, C, D], as a convolution's. */
@@ -74,7 +75,7 @@ export function vit(options: VitOptions): Vit {
 const POSITION_DEVIATION = 0.02;
 
 function declareVit(config: VitConfig): VitParameters<ParameterDeclaration> {
-  const { patchSize, channels, width, depth } = config;
+  const { patchSize, channels, width, depth, normBias } = config;
   const fanIn = patchSize * patchSize * channels;
   const patch = { kernel: lecunNormal(fanIn), bias: constant(0) };
   return {
@@ -82,7 +83,7 @@ function declareVit(config: VitConfig): VitParameters<ParameterDeclaration> {
     ...(config.pool === "cls" ? { cls: declare([width], constant(0)) } : {}),
     position: declare([tokenCount(config), width], normal(POSITION_DEVIATION)),
     encoder: Array.from({ length: depth }, () => declareBlock(config)),
-    norm: declareNorm(width),
+    norm: declareNorm(width, normBias),
     ...declareHead(config),
   };
 }
@@ -112,12 +113,11 @@ function apply(
       ),
     forward.tap("embedded", embedded),
   );
-  const norm = withScope("norm", () => normalize(encoded, parameters.norm, config));
-  const logits = withScope(
-    "head",
-    () =>
-      classify(forward.tap("pooled", pool(forward.tap("norm", norm), config)), parameters, forward),
-  );
+  const norm = withScope("norm", () => normalize(encoded, parameters.norm, config.norm, config));
+  const logits = withScope("head", () => {
+    const pooled = pool(forward.tap("norm", norm), parameters, forward);
+    return classify(forward.tap("pooled", pooled), parameters, forward);
+  });
   return { logits, taps };
 }
 

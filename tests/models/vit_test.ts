@@ -217,7 +217,7 @@ Deno.test("a fresh ViT answers with its head's bias, whatever it sees", () => {
   assertEquals(new Set(head.kernel), new Set([0]));
   assertEquals(new Set(head.bias), new Set([Math.fround(-6.9)]));
   assertEquals(new Set(cls), new Set([0]));
-  assertEquals(new Set(encoder[1]?.norm2.scale), new Set([1]));
+  assertEquals(new Set(encoder[1]?.norm2?.scale), new Set([1]));
   assertEquals(encoder[0]?.attention.query.kernel.length, 64);
   assertNotEquals(encoder[0]?.attention.query.kernel, encoder[0]?.attention.key.kernel);
   assert(norm(position) > 0 && norm(position) < 0.02 * 2 * Math.sqrt(position.length));
