@@ -5,6 +5,7 @@
 import type { DType } from "../../graph/dtype.ts";
 import type { Node } from "../../graph/node.ts";
 import { staticShape, staticSize } from "../../graph/shape.ts";
+import { isView } from "../schedule/access.ts";
 import { flatten, Index, integerConstant, rowMajorStrides, unflatten } from "../index_expr.ts";
 import type { BinaryOp, Expr, ScalarType, UnaryOp } from "../loop_ir.ts";
 
@@ -112,10 +113,16 @@ export class ValueBuilder {
 
   /** The node's value at per-axis indices. */
   at(node: Node, indices: readonly Index[]): Expr {
-    const key = `${node.id}@${indices.map((index) => index.key).join()}`;
+    let [from, places] = [node, indices];
+    while (isView(from)) {
+      const input = operandOf(from, 0);
+      places = movedIndices(from, input, places);
+      from = input;
+    }
+    const key = `${from.id}@${places.map((index) => index.key).join()}`;
     const known = this.#made.get(key);
     if (known !== undefined) return known;
-    const made = this.#source.held(node, indices) ?? this.#compute(node, indices);
+    const made = this.#source.held(from, places) ?? this.#compute(from, places);
     this.#made.set(key, made);
     return made;
   }
@@ -142,8 +149,6 @@ export class ValueBuilder {
         const index = indices[numberAttr(node, "axis")] ?? Index.constant(0);
         return convert(index.toExpr(), type);
       }
-      case "stopGradient":
-        return this.#operand(node, 0, indices);
       case "select":
         return this.#select(node, indices, type);
       case "cast":
@@ -159,7 +164,9 @@ export class ValueBuilder {
       case "pad":
         return this.#pad(node, indices, type);
       default:
-        return this.#moved(node, indices);
+        throw new TypeError(
+          `${node} has no rule for its value: it should have been lowered before`,
+        );
     }
   }
 
@@ -200,11 +207,6 @@ export class ValueBuilder {
     };
   }
 
-  #moved(node: Node, indices: readonly Index[]): Expr {
-    const input = operandOf(node, 0);
-    return this.at(input, movedIndices(node, input, indices));
-  }
-
   #gather(node: Node, indices: readonly Index[]): Expr {
     const input = operandOf(node, 0);
     const positions = operandOf(node, 1);
@@ -232,26 +234,34 @@ export class ValueBuilder {
     return this.at(input, [...indices.slice(0, axis), index, ...indices.slice(axis + rank)]);
   }
 
+  /** Halves the operands again and again, so that few are asked for in turn. */
   #concat(node: Node, indices: readonly Index[], type: ScalarType): Expr {
     const axis = numberAttr(node, "axis");
     const along = indices[axis] ?? Index.constant(0);
-    let start = staticShape(node.shape)[axis] ?? 0;
-    let value: Expr | undefined;
-    for (const input of [...node.inputs].reverse()) {
+    const parts: { input: Node; start: number }[] = [];
+    let end = 0;
+    for (const input of node.inputs) {
       const extent = staticShape(input.shape)[axis] ?? 0;
-      start -= extent;
-      if (extent === 0) continue;
-      const shifted = indices.map((index, at) => at === axis ? along.offset(-start) : index);
-      const part = this.at(input, shifted);
-      value = value === undefined ? part : {
+      if (extent > 0) parts.push({ input, start: end });
+      end += extent;
+    }
+    const among = (from: number, to: number): Expr => {
+      const middle = (from + to) >> 1;
+      const part = parts[middle];
+      if (part === undefined) return scalarConstant(type, 0);
+      if (to - from === 1) {
+        const shifted = along.offset(-part.start);
+        return this.at(part.input, indices.map((index, at) => at === axis ? shifted : index));
+      }
+      return {
         kind: "guarded",
         type,
-        condition: comparison("less", along.toExpr(), integerConstant(start + extent)),
-        a: part,
-        b: value,
+        condition: comparison("less", along.toExpr(), integerConstant(part.start)),
+        a: among(from, middle),
+        b: among(middle, to),
       };
-    }
-    return value ?? scalarConstant(type, 0);
+    };
+    return among(0, parts.length);
   }
 
   #pad(node: Node, indices: readonly Index[], type: ScalarType): Expr {

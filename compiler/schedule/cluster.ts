@@ -52,6 +52,11 @@ export interface Clustering {
   readonly order: readonly Node[];
 }
 
+/** Ops in a cluster at most, so that kernels and their expressions stay small. */
+const MAX_MEMBERS = 128;
+/** Passes over a row at most: each computes again what the ones before it did. */
+const MAX_PASSES = 8;
+
 const COMPUTED_MOVEMENT = new Set(["concat", "pad", "gather"]);
 const ATTENTION_GRADS = new Set([
   "attentionGradQuery",
@@ -102,12 +107,20 @@ export function clusterGraph(roots: readonly Node[], copies: ReadonlySet<Node>):
 
 class Clusterer {
   readonly #order: readonly Node[];
+  readonly #position: ReadonlyMap<Node, number>;
   readonly #copies: ReadonlySet<Node>;
   readonly #clusters: Cluster[] = [];
   readonly #of = new Map<Node, Cluster>();
+  /** The pass over its cluster's row after which a node's value is there; 0 before the first. */
+  readonly #passes = new Map<Node, number>();
+  /** Clusters that read something, or something made in a cluster. */
+  readonly #readers = new Map<Node | Cluster, Set<Cluster>>();
+  /** Clusters that another one needs. */
+  readonly #needed = new Set<Cluster>();
 
   constructor(order: readonly Node[], copies: ReadonlySet<Node>) {
     this.#order = order;
+    this.#position = new Map(order.map((node, at) => [node, at]));
     this.#copies = copies;
   }
 
@@ -153,19 +166,39 @@ class Clusterer {
   }
 
   #join(cluster: Cluster, node: Node, level: Level): void {
+    this.#passes.set(node, this.#passIn(cluster, node));
+    for (const source of this.#sourcesOf(node)) {
+      const readers = this.#readers.get(source) ?? new Set();
+      this.#readers.set(source, readers.add(cluster));
+    }
     cluster.members.set(node, level);
     this.#of.set(node, cluster);
     let added = 0n;
     for (const source of this.#sourceClusters(node)) {
-      if (source !== cluster) added |= source.ancestors | (1n << BigInt(source.id));
+      if (source === cluster) continue;
+      added |= source.ancestors | (1n << BigInt(source.id));
+      this.#needed.add(source);
     }
     const grown = cluster.ancestors | added;
     if (grown === cluster.ancestors) return;
     cluster.ancestors = grown;
+    if (!this.#needed.has(cluster)) return;
     const bit = 1n << BigInt(cluster.id);
     for (const other of this.#clusters) {
       if ((other.ancestors & bit) !== 0n) other.ancestors |= grown;
     }
+  }
+
+  /** The pass over the cluster's row that the node would be had after, as a member. */
+  #passIn(cluster: Cluster, node: Node): number {
+    let pass = 0;
+    for (const input of node.inputs) {
+      const { producer } = accessOf(input);
+      if (this.#of.get(producer) === cluster) {
+        pass = Math.max(pass, this.#passes.get(producer) ?? 0);
+      }
+    }
+    return isReduction(node) ? pass + 1 : pass;
   }
 
   /** Clusters of everything the node reads, through views. */
@@ -178,8 +211,11 @@ class Clusterer {
     return found;
   }
 
-  /** Whether the node may join without making a cycle. */
+  /** Whether the node may join without making a cycle, or the cluster too large. */
   #mayJoin(cluster: Cluster, node: Node): boolean {
+    if (cluster.members.size >= MAX_MEMBERS || this.#passIn(cluster, node) > MAX_PASSES) {
+      return false;
+    }
     const bit = 1n << BigInt(cluster.id);
     for (const source of this.#sourceClusters(node)) {
       if (source !== cluster && (source.ancestors & bit) !== 0n) return false;
@@ -188,9 +224,9 @@ class Clusterer {
   }
 
   #joinSiblings(kind: ClusterKind, key: string, node: Node): void {
-    for (const cluster of this.#clusters) {
+    for (const cluster of this.#sharing(node)) {
       if (cluster.kind !== kind || cluster.key !== key) continue;
-      if (kind === "columns" ? !this.#sharesSource(cluster, node) : hasOp(cluster, node)) continue;
+      if (kind !== "columns" && hasOp(cluster, node)) continue;
       if (this.#sourceClusters(node).has(cluster) || !this.#mayJoin(cluster, node)) continue;
       return this.#join(cluster, node, "full");
     }
@@ -232,26 +268,23 @@ class Clusterer {
 
   /** A rows cluster of the same space that reads the same thing: two sums over one input. */
   #siblingRows(total: number, columns: number, node: Node): Cluster | undefined {
-    for (let at = this.#clusters.length - 1; at >= 0; at--) {
-      const cluster = this.#clusters[at];
-      if (cluster === undefined || cluster.kind !== "rows") continue;
-      if (cluster.total !== total || cluster.columns !== columns) continue;
-      if (this.#sourceClusters(node).has(cluster)) continue;
-      if (this.#sharesSource(cluster, node) && this.#mayJoin(cluster, node)) return cluster;
-    }
-    return undefined;
+    const sources = this.#sourceClusters(node);
+    return this.#sharing(node).reverse().find((cluster) =>
+      cluster.kind === "rows" && cluster.total === total && cluster.columns === columns &&
+      !sources.has(cluster) && this.#mayJoin(cluster, node)
+    );
   }
 
   /**
-   * Whether the cluster reads something that the node reads, or something made in the same kernel.
-   * Others are not brought together: what they read would have to be kept for each other.
+   * The clusters that read something that the node reads, or something made in the same kernel, in
+   * order. Others are not brought together: what they read would have to be kept for each other.
    */
-  #sharesSource(cluster: Cluster, node: Node): boolean {
-    const sources = this.#sourcesOf(node);
-    for (const member of cluster.members.keys()) {
-      for (const source of this.#sourcesOf(member)) if (sources.has(source)) return true;
+  #sharing(node: Node): Cluster[] {
+    const found = new Set<Cluster>();
+    for (const source of this.#sourcesOf(node)) {
+      for (const reader of this.#readers.get(source) ?? []) found.add(reader);
     }
-    return false;
+    return [...found].sort((a, b) => a.id - b.id);
   }
 
   /** What the node reads, or the clusters that make it; seen through one elementwise op. */
@@ -281,11 +314,44 @@ class Clusterer {
     const latestFirst = [...candidates].sort((a, b) => b.id - a.id);
     for (const cluster of latestFirst) {
       const level = levelIn(cluster, node, accesses);
-      if (level !== undefined && this.#mayJoin(cluster, node)) {
-        return this.#join(cluster, node, level);
+      if (level === undefined || !this.#mayJoin(cluster, node)) continue;
+      if (level === "full") {
+        for (const other of latestFirst) this.#absorb(cluster, other, accesses);
       }
+      return this.#join(cluster, node, level);
     }
     this.#open("rows", node, sizeOf(node));
+  }
+
+  /**
+   * Takes in all of another cluster that the same op reads element by element, such as an
+   * optimizer's two moments where the parameter needs both. Neither may need the other.
+   */
+  #absorb(cluster: Cluster, other: Cluster, accesses: readonly Access[]): void {
+    const isMap = other.kind === "rows" && other.columns === undefined;
+    if (other === cluster || cluster.kind !== "rows" || !isMap || other.total !== cluster.total) {
+      return;
+    }
+    const readsSame = accesses.every(({ producer, pattern }) =>
+      !other.members.has(producer) || pattern === "same"
+    );
+    const bit = 1n << BigInt(cluster.id);
+    const otherBit = 1n << BigInt(other.id);
+    const apart = (cluster.ancestors & otherBit) === 0n && (other.ancestors & bit) === 0n;
+    if (!readsSame || !apart) return;
+    const members = [...cluster.members, ...other.members];
+    members.sort(([a], [b]) => (this.#position.get(a) ?? 0) - (this.#position.get(b) ?? 0));
+    cluster.members.clear();
+    other.members.clear();
+    for (const [member, level] of members) {
+      cluster.members.set(member, level);
+      this.#of.set(member, cluster);
+    }
+    cluster.ancestors |= other.ancestors;
+    for (const user of this.#clusters) {
+      if ((user.ancestors & (bit | otherBit)) === 0n) continue;
+      user.ancestors = (user.ancestors & ~otherBit) | bit | cluster.ancestors;
+    }
   }
 }
 

@@ -5,7 +5,7 @@
 import type { Node } from "../../graph/node.ts";
 import { operandOf, uniformConstant } from "../lower/values.ts";
 import { accessOf, isView, sizeOf } from "./access.ts";
-import { type Cluster, type Clustering, isComputed, isReduction } from "./cluster.ts";
+import { type Cluster, type Clustering, isReduction } from "./cluster.ts";
 
 /** A kernel to be: a cluster, and those of its members that it writes to memory. */
 export interface KernelPlan {
@@ -20,10 +20,13 @@ export interface StorePlan {
   readonly isHeld: (node: Node) => boolean;
 }
 
-/** Operations to recompute a value at most, where it would be recomputed in several kernels. */
+/** Operations to recompute a value at most, where it would be recomputed several times. */
 const CHEAP = 8;
 /** Loads that recomputing a value may take. */
 const FEW_LOADS = 3;
+/** Operations to compute in place of the one reader at most, and the same where it reads in passes. */
+const LONGEST = 256;
+const LONGEST_IN_PASSES = 32;
 
 const WEIGHTS: Readonly<Record<string, number>> = {
   div: 2,
@@ -67,11 +70,22 @@ export function planStores(
   return new StorePlanner(clustering).run([...roots, ...templateOperands]);
 }
 
+/** One op reading another's value, perhaps through views. */
+interface Use {
+  readonly user: Node;
+  /** What it reads: the value itself, or the last of the views. */
+  readonly operand: Node;
+  /** Whether element i of the operand is element i of the value. */
+  readonly inPlace: boolean;
+  /** How many elements it asks for. */
+  readonly size: number;
+}
+
 class StorePlanner {
   readonly #clustering: Clustering;
   readonly #stored = new Set<Node>();
   readonly #pending: Node[] = [];
-  readonly #users = new Map<Node, { user: Node; size: number }[]>();
+  readonly #users = new Map<Node, Use[]>();
 
   constructor(clustering: Clustering) {
     this.#clustering = clustering;
@@ -107,12 +121,13 @@ class StorePlanner {
   #collectUsers(): void {
     for (const user of this.#clustering.order) {
       if (!this.#clustering.of.has(user)) continue;
-      for (const input of user.inputs) {
-        const { producer } = accessOf(input);
+      user.inputs.forEach((operand, position) => {
+        const { producer, pattern } = accessOf(operand);
         const uses = this.#users.get(producer) ?? [];
-        uses.push({ user, size: sizeOf(input) });
+        const size = sizeAskedFor(user, position);
+        uses.push({ user, operand, inPlace: pattern === "same", size });
         this.#users.set(producer, uses);
-      }
+      });
     }
   }
 
@@ -125,45 +140,56 @@ class StorePlanner {
     if (!canInline(node) || !this.#inlinesWell(node, users, outside)) this.#store(node);
   }
 
-  #inlinesWell(
-    node: Node,
-    users: readonly { user: Node; size: number }[],
-    outside: readonly { user: Node; size: number }[],
-  ): boolean {
-    const { weight, leaves } = this.#inlineCost(node);
+  #inlinesWell(node: Node, users: readonly Use[], outside: readonly Use[]): boolean {
+    const { weight, loads } = this.#inlineCost(node);
     if (weight === Infinity) return false;
     const own = sizeOf(node);
     const stretched = outside.some(({ size }) => size > own);
-    if (stretched) return weight <= 2 && leaves.size <= 1;
-    if (weight <= CHEAP && leaves.size <= FEW_LOADS) return true;
-    const kernels = new Set(outside.map(({ user }) => this.#clustering.of.get(user)));
-    return kernels.size === 1 && users.length === outside.length;
+    if (stretched) return weight <= 2 && loads <= 1;
+    if (weight <= CHEAP && loads <= FEW_LOADS) return true;
+    const [reader] = outside;
+    const cluster = reader && this.#clustering.of.get(reader.user);
+    if (cluster === undefined || users.length > outside.length) return false;
+    const once = outside.every(({ user, operand, inPlace }) =>
+      this.#clustering.of.get(user) === cluster &&
+      (operand === reader?.operand || (inPlace && reader?.inPlace))
+    );
+    const passes = cluster.kind === "rows" && cluster.columns !== undefined;
+    return once && weight <= (passes ? LONGEST_IN_PASSES : LONGEST);
   }
 
-  /** Operations to recompute the node from what is (or must be) in memory, and what it loads. */
-  #inlineCost(node: Node): { weight: number; leaves: ReadonlySet<Node> } {
-    const leaves = new Set<Node>();
-    const seen = new Set<Node>();
+  /**
+   * Operations to recompute the node from what is (or must be) in memory, and what it loads. What it
+   * reads at several places counts for each of them; infinite beyond what is ever worth it.
+   */
+  #inlineCost(root: Node): { weight: number; loads: number } {
+    const seen = new Set<string>();
+    const stack = [{ node: root, place: "" }];
     let weight = 0;
-    const visit = (at: Node, isRoot: boolean): void => {
-      if (seen.has(at)) return;
-      seen.add(at);
-      if (isView(at)) return visit(operandOf(at, 0), false);
-      if (!isRoot && this.#isHeld(at)) {
-        leaves.add(at);
-        return;
+    let loads = 0;
+    for (let top = stack.pop(); top !== undefined; top = stack.pop()) {
+      const { node, place } = top;
+      const key = `${node.id}${place}`;
+      if (seen.has(key)) continue;
+      seen.add(key);
+      if (node !== root && this.#isHeld(node)) {
+        loads++;
+      } else if (isReduction(node)) {
+        loads++;
+      } else if (this.#clustering.of.has(node)) {
+        if (!canInline(node)) return { weight: Infinity, loads };
+        weight += operationWeight(node);
+        if (weight > LONGEST) return { weight: Infinity, loads };
+        for (const input of node.inputs) {
+          const { producer, pattern } = accessOf(input);
+          stack.push({
+            node: producer,
+            place: pattern === "same" ? place : `${place}/${input.id}`,
+          });
+        }
       }
-      if (!isComputed(at) && !this.#clustering.of.has(at)) return;
-      if (!canInline(at)) {
-        if (isReduction(at)) leaves.add(at);
-        else weight = Infinity;
-        return;
-      }
-      weight += operationWeight(at);
-      for (const input of at.inputs) visit(input, false);
-    };
-    visit(node, true);
-    return { weight, leaves };
+    }
+    return { weight, loads };
   }
 
   /** Stores whatever a kernel needs and cannot compute in place, until nothing is missing. */
@@ -173,24 +199,40 @@ class StorePlanner {
       if (home === undefined || home.kind === "attention" || home.kind === "attentionGrad") {
         continue;
       }
-      this.#require(node, home, new Set());
+      this.#require(node, home);
     }
   }
 
-  #require(node: Node, home: Cluster, seen: Set<Node>): void {
-    if (seen.has(node)) return;
-    seen.add(node);
-    if (isView(node)) return this.#require(operandOf(node, 0), home, seen);
-    const cluster = this.#clustering.of.get(node);
-    if (cluster === undefined) return;
-    if (cluster !== home) {
-      if (this.#stored.has(node)) return;
-      if (!canInline(node)) return this.#store(node);
-    } else if (TEMPLATES.has(home.kind) && !canInline(node)) {
-      return;
+  #require(root: Node, home: Cluster): void {
+    const seen = new Set<Node>();
+    const stack = [root];
+    for (let top = stack.pop(); top !== undefined; top = stack.pop()) {
+      const node = accessOf(top).producer;
+      if (seen.has(node)) continue;
+      seen.add(node);
+      const cluster = this.#clustering.of.get(node);
+      if (cluster === undefined) continue;
+      if (cluster === home) {
+        if (TEMPLATES.has(home.kind) && !canInline(node)) continue;
+      } else {
+        if (this.#stored.has(node)) continue;
+        if (!canInline(node)) {
+          this.#store(node);
+          continue;
+        }
+      }
+      stack.push(...node.inputs);
     }
-    for (const input of node.inputs) this.#require(input, home, seen);
   }
+}
+
+/** How many elements of its operand an op asks for. */
+function sizeAskedFor(user: Node, position: number): number {
+  const operand = operandOf(user, position);
+  if (user.op.name === "gather") return sizeOf(user);
+  // Each block of columns asks for all positions again.
+  if (user.op.name === "scatterAdd" && position === 1) return sizeOf(operandOf(user, 0));
+  return sizeOf(operand);
 }
 
 /** Whether the node is one expression of its operands' elements. */
