@@ -9,6 +9,7 @@ import {
   randomKey,
   ShapeError,
   spec,
+  topologicalOrder,
   trace,
 } from "../../graph/mod.ts";
 import type { VitOptions } from "../../models/config.ts";
@@ -197,6 +198,30 @@ Deno.test("dropout draws by its key, and only while training", () => {
     "Cannot train with dropout 0.5 without a random key",
   );
 });
+
+Deno.test("a parallel block drops from its hidden numbers and its sum, attention pooling not at all", () => {
+  const still: VitOptions = { ...tiny, block: "parallel", pool: "map" };
+  const dropping = { ...still, dropout: 0.5 };
+  assertEquals(tinyLogits(dropping, { seed: 3 }), tinyLogits(still));
+  assertNotEquals(tinyLogits(dropping, { training: true, seed: 3 }), tinyLogits(still));
+  assertEquals(timesDropped(dropping), 1 + 2 * 2);
+  assertEquals(timesDropped({ ...dropping, block: "serial" }), 1 + 2 * 3);
+});
+
+/** Every drop selects between a number and zero; nothing else in the model selects. */
+function timesDropped(options: VitOptions): number {
+  const model = vit(options);
+  const { outputTree } = trace(
+    {
+      parameters: model.parameterSpecs,
+      images: imageSpec(model),
+      key: spec("u32", [2]),
+    },
+    ({ parameters, images, key }) =>
+      model.apply(parameters, images, { training: true, key }).logits,
+  );
+  return topologicalOrder([outputTree]).filter(({ op }) => op.name === "select").length;
+}
 
 Deno.test("the hidden layer and pooling over tokens change the parameters as declared", () => {
   const cases: VitOptions[] = [tiny, { ...tiny, pool: "gap" }, { ...tiny, representationSize: 6 }];
