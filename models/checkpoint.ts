@@ -2,7 +2,8 @@
  * A checkpoint: all that a training run needs to continue bit for bit. One safetensors file, with the
  * tensors under `parameters/` and `optimizer/` and the rest as JSON in its metadata.
  */
-import { z } from "zod";
+import { en } from "zod/locales";
+import * as z from "zod/mini";
 import type { HostTensor } from "./host_tensor.ts";
 import { readSafetensors, writeSafetensors } from "./safetensors.ts";
 import { isStrictObject, parseStrictJson, plainJson, StrictJsonError } from "./strict_json.ts";
@@ -58,13 +59,13 @@ export const CHECKPOINT_VERSION = 1;
 
 const GROUPS = ["parameters", "optimizer"] as const;
 
-const count = z.int().min(0);
+const count = z.int().check(z.minimum(0));
 const stateSchema = z.strictObject({
   version: z.literal(CHECKPOINT_VERSION),
   step: count,
   seed: count,
   position: z.strictObject({ epoch: count, batch: count }),
-  configuration: z.unknown().refine((value) => value !== undefined, "Missing"),
+  configuration: z.unknown().check(z.refine((value) => value !== undefined, "Missing")),
 });
 
 /**
@@ -135,7 +136,7 @@ function* groupedTensors(checkpoint: Checkpoint): Generator<readonly [string, Ho
  */
 export async function loadCheckpoint<Configuration>(
   path: string | URL,
-  configurationSchema: z.ZodType<Configuration>,
+  configurationSchema: z.core.$ZodType<Configuration>,
 ): Promise<Checkpoint<Configuration>> {
   const place = { action: "load", path: String(path) } as const;
   const file = await readSafetensors(path);
@@ -192,7 +193,7 @@ function splitGroups(
 }
 
 function checkWith<T>(
-  schema: z.ZodType<T>,
+  schema: z.core.$ZodType<T>,
   value: unknown,
   place: {
     readonly action: "save" | "load";
@@ -200,7 +201,7 @@ function checkWith<T>(
     readonly within: readonly PropertyKey[];
   },
 ): T {
-  const result = schema.safeParse(value);
+  const result = z.safeParse(schema, value, { error: en().localeError });
   if (result.success) return result.data;
   const [issue] = result.error.issues;
   const field = [...place.within, ...(issue?.path ?? [])].map(String).join(".");

@@ -1,5 +1,6 @@
 /** The ViT's configuration, and how a configuration of any kind is checked. */
-import { z } from "zod";
+import * as z from "zod/mini";
+import { count, countOrNone, flag, fraction, number, oneOf, positive } from "./fields.ts";
 
 /** A configuration that cannot be used. The message lists every field that is wrong. */
 export class ConfigError extends TypeError {
@@ -14,12 +15,12 @@ export class ConfigError extends TypeError {
 }
 
 /**
- * The value as the schema gives it back, with defaults filled in. Each field's `.describe(...)` says what
+ * The value as the schema gives it back, with defaults filled in. Each field's `z.describe(...)` says what
  * is wanted in it, as it stands in messages.
  *
  * @throws {ConfigError} Naming each field, its value, and what was wanted.
  */
-export function parseConfig<T extends z.ZodObject>(
+export function parseConfig<T extends z.ZodMiniObject>(
   what: string,
   schema: T,
   value: unknown,
@@ -29,7 +30,7 @@ export function parseConfig<T extends z.ZodObject>(
   throw new ConfigError(what, result.error.issues.map((issue) => describe(issue, schema, value)));
 }
 
-function describe(issue: z.core.$ZodIssue, schema: z.ZodObject, value: unknown): string {
+function describe(issue: z.core.$ZodIssue, schema: z.ZodMiniObject, value: unknown): string {
   const fields = Object.keys(schema.shape);
   if (issue.code === "unrecognized_keys") {
     return `${issue.keys.join(", ")}: no such field; the fields are ${fields.join(", ")}`;
@@ -45,10 +46,11 @@ function describe(issue: z.core.$ZodIssue, schema: z.ZodObject, value: unknown):
 
 /** A description also holds for the field with a default, or left out, around what it describes. */
 function descriptionOf(field: z.core.$ZodType | undefined): string | undefined {
-  const text = field instanceof z.ZodType ? field.description : undefined;
+  if (field === undefined) return undefined;
+  const text = z.globalRegistry.get(field)?.description;
   if (text !== undefined) return text;
-  return field instanceof z.ZodDefault || field instanceof z.ZodOptional
-    ? descriptionOf(field.unwrap())
+  return field instanceof z.core.$ZodDefault || field instanceof z.core.$ZodOptional
+    ? descriptionOf(field._zod.def.innerType)
     : undefined;
 }
 
@@ -64,8 +66,6 @@ function show(value: unknown): string {
   return JSON.stringify(value) ?? String(value);
 }
 
-const count = z.int().min(1).describe("a whole number >= 1");
-
 /**
  * Where the vector that the head sees comes from: the class token, the mean over all tokens, or an
  * attention of a learned probe to all tokens.
@@ -75,55 +75,53 @@ export type Pool = "cls" | "gap" | "map";
 /** Layer norm, or the root-mean-square norm, which takes no mean off (Zhang and Sennrich 2019). */
 export type NormKind = "layer" | "rms";
 
-const flag = z.boolean().describe("true or false");
-
 /** What {@linkcode vitConfig} accepts, field by field. */
 export const vitConfigSchema = z.strictObject({
   /** Pixels on each side of the (square) image. */
   imageSize: count,
   /** Pixels on each side of a patch. Rows and columns that fill no patch are left out, as in P1. */
   patchSize: count,
-  channels: count.default(3),
+  channels: z._default(count, 3),
   /** D: numbers in a token. */
   width: count,
   /** L: encoder blocks. */
-  depth: z.int().min(0).describe("a whole number >= 0"),
+  depth: countOrNone,
   /** M: numbers in the MLP's hidden layer. */
   mlpWidth: count,
   /** H: attention heads; each has width / heads numbers. */
   heads: count,
   /** K: classes the head tells apart. */
   classes: count,
-  pool: z.enum(["cls", "gap", "map"]).default("cls").describe('"cls", "gap" or "map"'),
+  pool: z._default(oneOf(["cls", "gap", "map"]), "cls"),
   /** Whether a head with pool "map" projects its probe; if not, the probe itself is the query. */
-  mapQuery: flag.default(true),
+  mapQuery: z._default(flag, true),
   /**
    * `y = x + attention(norm(x))` then `y + mlp(norm(y))`; or, as in ViT-22B (Dehghani et al. 2023),
    * `x + attention(norm(x)) + mlp(norm(x))` with one norm.
    */
-  block: z.enum(["serial", "parallel"]).default("serial").describe('"serial" or "parallel"'),
-  norm: z.enum(["layer", "rms"]).default("layer").describe('"layer" or "rms"'),
+  block: z._default(oneOf(["serial", "parallel"]), "serial"),
+  norm: z._default(oneOf(["layer", "rms"]), "layer"),
   /** Whether norms add a bias. Default: layer norms do. */
-  normBias: flag.optional(),
+  normBias: z.optional(flag),
   /** How each head's queries and keys are normed over d, with a scale that all heads share. */
-  qkNorm: z.enum(["none", "layer", "rms"]).default("none").describe('"none", "layer" or "rms"'),
-  qkNormBias: flag.default(false),
+  qkNorm: z._default(oneOf(["none", "layer", "rms"]), "none"),
+  qkNormBias: z._default(flag, false),
   /** Whether the projections to queries, keys and values add a bias. */
-  qkvBias: flag.default(true),
+  qkvBias: z._default(flag, true),
   /** Whether the projection of the attention's heads adds a bias. */
-  outBias: flag.default(true),
+  outBias: z._default(flag, true),
   /** Whether the MLP's two layers add a bias. */
-  mlpBias: flag.default(true),
+  mlpBias: z._default(flag, true),
   /** The paper's authors train with the tanh form; timm and Hugging Face run the erf form. */
-  gelu: z.enum(["tanh", "erf"]).default("tanh").describe('"tanh" or "erf"'),
+  gelu: z._default(oneOf(["tanh", "erf"]), "tanh"),
   /** Chance that a number is dropped, after each dense layer but q, k, v and after the position. */
-  dropout: z.number().min(0).lt(1).default(0).describe("a number from 0 up to, not including, 1"),
-  layerNormEpsilon: z.number().gt(0).default(1e-6).describe("a number > 0"),
+  dropout: z._default(fraction, 0),
+  layerNormEpsilon: z._default(positive, 1e-6),
   /** Width of P1's hidden tanh layer in the head; none when left out. */
-  representationSize: count.optional(),
+  representationSize: z.optional(count),
   /** Initial value of the head's bias: e.g. -6.9 makes 1000 sigmoid classes unlikely at first. */
-  headBias: z.number().default(0).describe("a number"),
-}).superRefine((config, context) => {
+  headBias: z._default(number, 0),
+}).check(z.superRefine((config, context) => {
   if (config.heads > 0 && config.width % config.heads !== 0) {
     context.addIssue({
       code: "custom",
@@ -138,7 +136,7 @@ export const vitConfigSchema = z.strictObject({
       message: `wanted at most imageSize, which is ${config.imageSize}`,
     });
   }
-});
+}));
 
 /** A checked configuration: every field is there. */
 export type VitConfig = Omit<z.output<typeof vitConfigSchema>, "normBias"> & {

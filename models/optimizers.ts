@@ -6,7 +6,7 @@
  *     u     <- adam(g) or momentum(g)
  *     theta <- theta - rate(step) * (u + decay * multiplier * theta)
  */
-import { z } from "zod";
+import * as z from "zod/mini";
 import {
   add,
   cast,
@@ -29,6 +29,7 @@ import {
   type Tensor,
 } from "../graph/mod.ts";
 import { ConfigError, parseConfig } from "./config.ts";
+import { fraction, positive, positiveOrZero } from "./fields.ts";
 import { isDeclaration, type ParameterValues } from "./parameters.ts";
 import {
   learningRateIn,
@@ -44,25 +45,25 @@ export type DecayGroup = readonly [pattern: string, multiplier: number];
 /** Matrices decay; biases, norms, positions and the class token do not. */
 const KERNELS_DECAY: readonly DecayGroup[] = [["(^|/)kernel$", 1]];
 
-const fraction = z.number().min(0).lt(1).describe("a number from 0 up to, not including, 1");
+const decayGroup = z.readonly(z.tuple([z.string(), z.number()]));
 const common = {
   /** Gradients with a global norm of this or more are scaled down to it; no limit when left out. */
-  clipNorm: z.number().gt(0).optional().describe("a number > 0"),
+  clipNorm: z.optional(positive),
   /** Share of a parameter, relative to the learning rate, that each step takes away. */
-  weightDecay: z.number().min(0).default(0).describe("a number >= 0"),
+  weightDecay: z._default(positiveOrZero, 0),
   /** Regular expressions over parameter paths; a path that matches none does not decay. */
-  decayGroups: z.array(z.tuple([z.string(), z.number()]).readonly()).readonly().default(
+  decayGroups: z._default(
+    z.readonly(z.array(decayGroup)).check(z.describe("a list of [regular expression, multiplier]")),
     KERNELS_DECAY,
-  )
-    .describe("a list of [regular expression, multiplier]"),
+  ),
 };
 const adamSchema = z.strictObject({
-  b1: fraction.default(0.9),
-  b2: fraction.default(0.999),
-  epsilon: z.number().gt(0).default(1e-8).describe("a number > 0"),
+  b1: z._default(fraction, 0.9),
+  b2: z._default(fraction, 0.999),
+  epsilon: z._default(positive, 1e-8),
   ...common,
 });
-const sgdSchema = z.strictObject({ momentum: fraction.default(0.9), ...common });
+const sgdSchema = z.strictObject({ momentum: z._default(fraction, 0.9), ...common });
 
 /** Adam's options; the schedule gives the learning rate. */
 export type AdamOptions = z.input<typeof adamSchema> & { readonly schedule: ScheduleOptions };

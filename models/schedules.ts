@@ -2,20 +2,21 @@
  * Learning-rate schedules. Each formula is written once, over an arithmetic: with numbers it gives the
  * rate on the host, with graph ops the rate inside the compiled training step.
  */
-import { z } from "zod";
+import * as z from "zod/mini";
 import { ConfigError, parseConfig } from "./config.ts";
+import { count, countOrNone, oneOf, positiveOrZero } from "./fields.ts";
 
 const scheduleSchema = z.strictObject({
   /** What follows the warm-up: nothing, half a cosine, or a straight line. */
-  kind: z.enum(["constant", "cosine", "linear"]).describe('"constant", "cosine" or "linear"'),
+  kind: oneOf(["constant", "cosine", "linear"]),
   /** The rate at the end of the warm-up. */
-  learningRate: z.number().min(0).describe("a number >= 0"),
+  learningRate: positiveOrZero,
   /** Steps over which the rate climbs from zero in a straight line. */
-  warmupSteps: z.int().min(0).default(0).describe("a whole number >= 0"),
+  warmupSteps: z._default(countOrNone, 0),
   /** The step, counted from 0, from which on the rate stays at its end. Not for "constant". */
-  totalSteps: z.int().min(1).optional().describe("a whole number >= 1"),
+  totalSteps: z.optional(count),
   /** The rate that the decay ends at. Not for "constant". */
-  endLearningRate: z.number().min(0).default(0).describe("a number >= 0"),
+  endLearningRate: z._default(positiveOrZero, 0),
 });
 
 /** A schedule as the user writes it. */

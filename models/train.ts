@@ -1,5 +1,5 @@
 /** A training run: feeds a compiled training step, and can stop and go on bit for bit. */
-import { z } from "zod";
+import * as z from "zod/mini";
 import { type Checkpoint, loadCheckpoint, saveCheckpoint } from "./checkpoint.ts";
 import { Batches, checkDataset, type ImageDataset } from "./dataset.ts";
 import type { HostTensor } from "./host_tensor.ts";
