@@ -8,6 +8,7 @@ import type { GraphModule } from "./module.ts";
 import { bindDims } from "./passes/bind.ts";
 import { decomposeComposites } from "./passes/decompose.ts";
 import { simplify } from "./passes/simplify.ts";
+import { splitContractedAxes } from "./passes/split_contracted_axes.ts";
 import { splitReductions } from "./passes/split_reductions.ts";
 import { printKernel } from "./print_loop_ir.ts";
 import type { Program } from "./program.ts";
@@ -50,6 +51,11 @@ export function graphPasses(bindings: DimBindings): readonly Pass[] {
     { name: "bind_dims", run: (module) => bindDims(module, bindings), verify: verifyBound },
     { name: "decompose", run: decomposeComposites, verify: verifyPrimitive },
     { name: "simplify", run: simplify, verify: verifyPrimitive },
+    {
+      name: "split_contracted_axes",
+      run: (module) => simplify(splitContractedAxes(module)),
+      verify: verifyPrimitive,
+    },
     { name: "split_reductions", run: splitReductions, verify: verifyPrimitive },
   ];
 }
