@@ -7,7 +7,7 @@ export class LossMismatchError extends Error {
 }
 
 /** How far losses may differ, relatively: rounding grows from step to step. */
-export const LOSS_TOLERANCE = 3e-4;
+export const LOSS_TOLERANCE = 1e-4;
 
 /** Compares losses, step by step, with those of whoever came first. */
 export class LossCheck {
