@@ -49,7 +49,7 @@ function descriptionOf(field: z.core.$ZodType | undefined): string | undefined {
   if (field === undefined) return undefined;
   const text = z.globalRegistry.get(field)?.description;
   if (text !== undefined) return text;
-  return field instanceof z.core.$ZodDefault || field instanceof z.core.$ZodOptional
+  return field instanceof z.ZodMiniDefault || field instanceof z.ZodMiniOptional
     ? descriptionOf(field._zod.def.innerType)
     : undefined;
 }
