@@ -2,7 +2,7 @@
 import type { Node } from "../graph/node.ts";
 import { bytesPerElement } from "../graph/dtype.ts";
 import { staticShape, staticSize } from "../graph/shape.ts";
-import { visitExpressions } from "./lower/expressions.ts";
+import { ExpressionNumbers, visitExpressions } from "./lower/expressions.ts";
 import type { LoweredKernel } from "./lower/kernel_builder.ts";
 import type { Expr, Kernel, LoopKernel, Statement } from "./loop_ir.ts";
 import { type BufferLifetime, planArena } from "./memory.ts";
@@ -320,7 +320,8 @@ function readsOnlyWhereItWrites(kernel: LoweredKernel, read: Node, written: Node
 }
 
 function sameIndices(body: readonly Statement[], from: number, to: number): boolean {
-  const indices = new Set<string>();
+  const numbers = new ExpressionNumbers();
+  const indices = new Set<number>();
   let stores = 0;
   let readsAfterStore = false;
   const visit = (statements: readonly Statement[]): void => {
@@ -328,14 +329,14 @@ function sameIndices(body: readonly Statement[], from: number, to: number): bool
       const roots = rootsOf(statement);
       visitExpressions(roots, (expr) => {
         if (expr.kind !== "load" || expr.buffer !== from) return;
-        indices.add(JSON.stringify(expr.index));
+        indices.add(numbers.of(expr.index));
         readsAfterStore ||= stores > 0;
       });
       if (
         (statement.kind === "store" || statement.kind === "accumulate") && statement.buffer === to
       ) {
         stores += statement.kind === "store" ? 1 : 2;
-        indices.add(JSON.stringify(statement.index));
+        indices.add(numbers.of(statement.index));
       }
       if (statement.kind === "loop" || statement.kind === "reduce") visit(statement.body);
     }

@@ -2,18 +2,18 @@
 import type { Node } from "../graph/node.ts";
 
 import { printGraph } from "../graph/print.ts";
-import { type DimBindings, staticShape, staticSize } from "../graph/shape.ts";
+import type { DimBindings } from "../graph/shape.ts";
 import { assembleProgram } from "./assemble.ts";
 import type { GraphModule } from "./module.ts";
+import { outputsBehindReshapes, ownOutputs, withShapes } from "./outputs.ts";
 import { bindDims } from "./passes/bind.ts";
+import { breakViews } from "./passes/break_views.ts";
 import { decomposeComposites } from "./passes/decompose.ts";
 import { simplify } from "./passes/simplify.ts";
 import { splitContractedAxes } from "./passes/split_contracted_axes.ts";
 import { splitReductions } from "./passes/split_reductions.ts";
 import { printKernel } from "./print_loop_ir.ts";
 import type { Program } from "./program.ts";
-import { copyOf } from "./schedule/copy.ts";
-import { isComputed } from "./schedule/cluster.ts";
 import { scheduleModule } from "./schedule/schedule.ts";
 import { verifyBound, verifyGraph, verifyPrimitive, verifyProgram } from "./verify.ts";
 
@@ -57,6 +57,7 @@ export function graphPasses(bindings: DimBindings): readonly Pass[] {
       verify: verifyPrimitive,
     },
     { name: "split_reductions", run: splitReductions, verify: verifyPrimitive },
+    { name: "break_views", run: breakViews, verify: verifyPrimitive },
   ];
 }
 
@@ -75,11 +76,13 @@ export function lowerGraph(traced: GraphModule, options: LowerOptions): Program 
     pass.verify(module);
     dump?.(pass.name, printGraph(module));
   }
-  const donated = ownOutputs(module, donatedPaths(module, options.donate ?? {}));
-  module = donated.module;
-  const { overwrites } = donated;
-  const { kernels } = scheduleModule(module, overwrites);
-  const program = assembleProgram(module, kernels, overwrites, options.target.alignment);
+  const pairs = donatedPaths(module, options.donate ?? {});
+  const written = ownOutputs(outputsBehindReshapes(module), pairs);
+  const { kernels } = scheduleModule(written.module, written.overwrites);
+  const program = withShapes(
+    assembleProgram(written.module, kernels, written.overwrites, options.target.alignment),
+    module.outputs,
+  );
   verifyProgram(program, options.target.alignment);
   dump?.("kernels", program.kernels.map(printKernel).join("\n\n"));
   return program;
@@ -131,48 +134,4 @@ function checkDonation(module: GraphModule, from: string, to: string): void {
       `Cannot donate input "${from}" to output "${to}": ${typeOf(input)} is not ${typeOf(output)}`,
     );
   }
-}
-
-/** Whether an output is made of numbers that no kernel computes and no input brings. */
-function isWrittenOut(node: Node): boolean {
-  return node.op.kind === "source" && node.op.name !== "input" &&
-    staticSize(staticShape(node.shape)) > 0;
-}
-
-/**
- * Gives outputs without a kernel one that copies them: numbers that nothing computes, inputs that
- * are overwritten, and views that take an input's memory. Each donated output becomes a node of its
- * own; one that is the donated input itself, unchanged, needs none. Returns which node takes which
- * input's memory.
- */
-function ownOutputs(
-  module: GraphModule,
-  pairs: ReadonlyMap<string, string>,
-): { module: GraphModule; overwrites: Map<Node, Node> } {
-  const copies = new Set<Node>();
-  const copied = (node: Node): Node => {
-    const copy = copyOf(node);
-    copies.add(copy);
-    return copy;
-  };
-  const changed = [...pairs].flatMap(([from, to]) => {
-    const input = module.inputs.get(from);
-    return input === undefined || input === module.outputs.get(to) ? [] : [{ input, to }];
-  });
-  const lost = new Set(changed.map(({ input }) => input));
-  const outputs = new Map<string, Node>();
-  for (const [path, node] of module.outputs) {
-    outputs.set(path, isWrittenOut(node) || lost.has(node) ? copied(node) : node);
-  }
-  const overwrites = new Map<Node, Node>();
-  for (const { input, to } of changed) {
-    let output = outputs.get(to);
-    if (output === undefined) continue;
-    // A copy of a copy is another node, where two inputs are to become one output.
-    if (!isComputed(output) && !copies.has(output)) output = copied(output);
-    while (overwrites.has(output)) output = copied(output);
-    outputs.set(to, output);
-    overwrites.set(output, input);
-  }
-  return { module: { inputs: module.inputs, outputs }, overwrites };
 }

@@ -35,3 +35,26 @@ export function visitExpressions(roots: Iterable<Expr>, visit: (expr: Expr) => v
     stack.push(...partsOf(expr));
   }
 }
+
+/** Numbers expressions: equal ones, whatever object they are, get equal numbers. */
+export class ExpressionNumbers {
+  readonly #numbers = new Map<Expr, number>();
+  readonly #byText = new Map<string, number>();
+
+  /** The expression's number. */
+  of(expr: Expr): number {
+    const known = this.#numbers.get(expr);
+    if (known !== undefined) return known;
+    const own = Object.entries(expr).filter(([, value]) => typeof value !== "object");
+    const parts = partsOf(expr).map((part) => this.of(part));
+    const text = `${own.map(([name, value]) => `${name}=${textOf(value)}`).join()}(${parts})`;
+    const number = this.#byText.get(text) ?? this.#byText.size;
+    this.#byText.set(text, number);
+    this.#numbers.set(expr, number);
+    return number;
+  }
+}
+
+function textOf(value: unknown): string {
+  return Object.is(value, -0) ? "-0" : String(value);
+}

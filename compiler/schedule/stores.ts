@@ -5,6 +5,7 @@
 import type { Node } from "../../graph/node.ts";
 import { operandOf, uniformConstant } from "../lower/values.ts";
 import { accessOf, isView, sizeOf } from "./access.ts";
+import { isLanding } from "./copy.ts";
 import { type Cluster, type Clustering, isReduction } from "./cluster.ts";
 
 /** A kernel to be: a cluster, and those of its members that it writes to memory. */
@@ -27,6 +28,8 @@ const FEW_LOADS = 3;
 /** Operations to compute in place of the one reader at most, and the same where it reads in passes. */
 const LONGEST = 256;
 const LONGEST_IN_PASSES = 32;
+/** How often an expression may go on reading at other places, each of which is index arithmetic. */
+const MOST_MOVES = 8;
 
 const WEIGHTS: Readonly<Record<string, number>> = {
   div: 2,
@@ -73,10 +76,8 @@ export function planStores(
 /** One op reading another's value, perhaps through views. */
 interface Use {
   readonly user: Node;
-  /** What it reads: the value itself, or the last of the views. */
-  readonly operand: Node;
-  /** Whether element i of the operand is element i of the value. */
-  readonly inPlace: boolean;
+  /** Where it reads the value: equal text, equal elements. Empty if element i reads element i. */
+  readonly place: string;
   /** How many elements it asks for. */
   readonly size: number;
 }
@@ -122,10 +123,9 @@ class StorePlanner {
     for (const user of this.#clustering.order) {
       if (!this.#clustering.of.has(user)) continue;
       user.inputs.forEach((operand, position) => {
-        const { producer, pattern } = accessOf(operand);
+        const { producer } = accessOf(operand);
         const uses = this.#users.get(producer) ?? [];
-        const size = sizeAskedFor(user, position);
-        uses.push({ user, operand, inPlace: pattern === "same", size });
+        uses.push({ user, place: placeOf(user, position), size: sizeAskedFor(user, position) });
         this.#users.set(producer, uses);
       });
     }
@@ -137,7 +137,8 @@ class StorePlanner {
     const users = this.#users.get(node) ?? [];
     const outside = users.filter(({ user }) => this.#clustering.of.get(user) !== home);
     if (outside.length === 0) return;
-    if (!canInline(node) || !this.#inlinesWell(node, users, outside)) this.#store(node);
+    const mayInline = canInline(node) && !isLanding(node);
+    if (!mayInline || !this.#inlinesWell(node, users, outside)) this.#store(node);
   }
 
   #inlinesWell(node: Node, users: readonly Use[], outside: readonly Use[]): boolean {
@@ -150,9 +151,8 @@ class StorePlanner {
     const [reader] = outside;
     const cluster = reader && this.#clustering.of.get(reader.user);
     if (cluster === undefined || users.length > outside.length) return false;
-    const once = outside.every(({ user, operand, inPlace }) =>
-      this.#clustering.of.get(user) === cluster &&
-      (operand === reader?.operand || (inPlace && reader?.inPlace))
+    const once = outside.every(({ user, place }) =>
+      this.#clustering.of.get(user) === cluster && place === reader?.place
     );
     const passes = cluster.kind === "rows" && cluster.columns !== undefined;
     return once && weight <= (passes ? LONGEST_IN_PASSES : LONGEST);
@@ -164,30 +164,32 @@ class StorePlanner {
    */
   #inlineCost(root: Node): { weight: number; loads: number } {
     const seen = new Set<string>();
-    const stack = [{ node: root, place: "" }];
+    const stack = [{ node: root, place: "", moves: 0 }];
     let weight = 0;
     let loads = 0;
     for (let top = stack.pop(); top !== undefined; top = stack.pop()) {
-      const { node, place } = top;
+      const { node, place, moves } = top;
       const key = `${node.id}${place}`;
       if (seen.has(key)) continue;
       seen.add(key);
-      if (node !== root && this.#isHeld(node)) {
+      if (isReduction(node) || (node !== root && this.#isHeld(node))) {
         loads++;
-      } else if (isReduction(node)) {
-        loads++;
-      } else if (this.#clustering.of.has(node)) {
-        if (!canInline(node)) return { weight: Infinity, loads };
-        weight += operationWeight(node);
-        if (weight > LONGEST) return { weight: Infinity, loads };
-        for (const input of node.inputs) {
-          const { producer, pattern } = accessOf(input);
-          stack.push({
-            node: producer,
-            place: pattern === "same" ? place : `${place}/${input.id}`,
-          });
-        }
+        continue;
       }
+      if (!this.#clustering.of.has(node)) continue;
+      weight += operationWeight(node);
+      if (!canInline(node) || weight > LONGEST || moves > MOST_MOVES) {
+        return { weight: Infinity, loads };
+      }
+      node.inputs.forEach((input, position) => {
+        const next = placeOf(node, position);
+        const { producer } = accessOf(input);
+        stack.push({
+          node: producer,
+          place: place + next,
+          moves: next === "" ? moves : moves + 1,
+        });
+      });
     }
     return { weight, loads };
   }
@@ -224,6 +226,13 @@ class StorePlanner {
       stack.push(...node.inputs);
     }
   }
+}
+
+/** Where an op reads what is behind an operand: see {@linkcode Use}. */
+function placeOf(user: Node, position: number): string {
+  const operand = operandOf(user, position);
+  if (user.op.kind !== "elementwise" && !isView(user)) return `/${user.id}.${position}`;
+  return accessOf(operand).pattern === "same" ? "" : `/${operand.id}`;
 }
 
 /** How many elements of its operand an op asks for. */
