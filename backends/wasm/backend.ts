@@ -4,6 +4,7 @@ import type { Backend, Capabilities } from "../backend.ts";
 import { MAX_MEMORY_BYTES } from "./commands.ts";
 import { emitKernel } from "./emit_kernel.ts";
 import { wasmFeatures } from "./features.ts";
+import { processors } from "./host.ts";
 import { WasmExecutable } from "./runtime.ts";
 
 /** How the WASM backend runs. */
@@ -73,7 +74,7 @@ export function wasmCapabilities({ threads, relaxedSimd }: WasmOptions = {}): Ca
         "cross-origin isolated)",
     );
   }
-  const available = Math.min(navigator.hardwareConcurrency, DEFAULT_MOST_THREADS);
+  const available = Math.min(processors(), DEFAULT_MOST_THREADS);
   return {
     name: "wasm",
     simdWidth: SIMD_WIDTH,

@@ -11,9 +11,8 @@ import {
   type ThreadFailure,
   type WorkerApi,
 } from "./board.ts";
-import { startWorkerThread, type WorkerThread } from "./worker_thread.ts";
-
-const WORKER_URL = new URL("./worker.ts", import.meta.url);
+import { processors, unreferenceTimer } from "./host.ts";
+import { startWorkerThread, type WorkerThread, workerUrl } from "./worker_thread.ts";
 
 /**
  * How long an idle worker spins before it sleeps. A training loop's next run comes within that: a
@@ -48,7 +47,9 @@ export class WorkerPool {
   readonly #words: Int32Array;
   readonly #runs: BigInt64Array;
   readonly #startLimit: number;
-  readonly #failed = Promise.withResolvers<never>();
+  /** Rejected with `failure`. */
+  readonly #failed: Promise<never>;
+  #rejectFailed: (failure: WorkerError) => void = () => {};
   /** Its entry in `pools`, if it is there. */
   #shared: Promise<WorkerPool> | undefined;
   #users = 0;
@@ -65,8 +66,10 @@ export class WorkerPool {
     this.#board = new SharedArrayBuffer(boardBytes(threads));
     this.#words = new Int32Array(this.#board);
     this.#runs = new BigInt64Array(this.#board);
+    // `Promise.withResolvers` is missing in Node.js before 22.
+    this.#failed = new Promise((_, reject) => this.#rejectFailed = reject);
     // Whoever awaits a worker's answer sees the failure; if nobody does, it waits in `failure`.
-    this.#failed.promise.catch(() => {});
+    this.#failed.catch(() => {});
   }
 
   /**
@@ -94,7 +97,7 @@ export class WorkerPool {
    * @throws {WorkerError} When a worker does not start.
    */
   static async start(threads: number, options: PoolOptions = {}): Promise<WorkerPool> {
-    const { url = WORKER_URL, startLimit = START_LIMIT_MILLISECONDS } = options;
+    const { url = workerUrl(), startLimit = START_LIMIT_MILLISECONDS } = options;
     const pool = new WorkerPool(threads, startLimit);
     try {
       for (let thread = 1; thread < threads; thread++) pool.#startWorker(thread, url);
@@ -112,7 +115,7 @@ export class WorkerPool {
     if (--this.#users > 0) return;
     if (this.failure !== undefined) return this.#end();
     this.#linger = setTimeout(() => this.#end(), LINGER_MILLISECONDS);
-    unreference(this.#linger);
+    unreferenceTimer(this.#linger);
   }
 
   /** Makes a program known to every worker. */
@@ -179,7 +182,7 @@ export class WorkerPool {
         worker.api.park().catch((error) => this.#fail(`worker ${index + 1}: ${error.message}`));
         return answer;
       });
-      return await Promise.race([Promise.all(answers), this.#failed.promise]);
+      return await Promise.race([Promise.all(answers), this.#failed]);
     } finally {
       this.#keepAlive(-1);
     }
@@ -200,7 +203,7 @@ export class WorkerPool {
   #fail(reason: string): WorkerError {
     if (this.failure === undefined) {
       this.failure = new WorkerError(`A pool of ${this.threads} threads failed: ${reason}`);
-      this.#failed.reject(this.failure);
+      this.#rejectFailed(this.failure);
       this.#forget();
     }
     return this.failure;
@@ -220,11 +223,5 @@ export class WorkerPool {
 
 /** Whether each thread can have a core: then spinning for one another does not take it from them. */
 export function mayMeetSpinning(threads: number): boolean {
-  return threads <= navigator.hardwareConcurrency;
-}
-
-/** Lets the process end although the timer has not gone off, where the platform can. */
-function unreference(timer: ReturnType<typeof setTimeout>): void {
-  const deno = (globalThis as { Deno?: { unrefTimer?: (id: number) => void } }).Deno;
-  deno?.unrefTimer?.(Number(timer));
+  return threads <= processors();
 }

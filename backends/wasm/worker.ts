@@ -13,6 +13,7 @@ import {
   type ThreadFailure,
   type WorkerApi,
 } from "./board.ts";
+import { nodeEndpoint, nodeThreads } from "./host.ts";
 
 /** Looks at the bell between two at the clock. */
 const SPINS_BETWEEN_CLOCKS = 1000;
@@ -112,4 +113,5 @@ function failureFrom(error: unknown): ThreadFailure {
   return { name: error.name, message: error.message, stack: error.stack };
 }
 
-Comlink.expose(new ParkedWorker());
+const parent = nodeThreads()?.parentPort;
+Comlink.expose(new ParkedWorker(), parent ? nodeEndpoint(parent) : undefined);

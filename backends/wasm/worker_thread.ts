@@ -3,6 +3,7 @@
  * workers can be unreferenced, so that a parked worker does not keep a finished process alive.
  */
 import type { Endpoint } from "comlink";
+import { nodeEndpoint, nodeThreads, type NodeWorker } from "./host.ts";
 
 /** A started worker, whatever the platform. */
 export interface WorkerThread {
@@ -16,30 +17,28 @@ export interface WorkerThread {
 /** Called when the worker could not start, threw, or ended by itself. */
 export type OnWorkerFailure = (reason: string) => void;
 
-type Listener = (value: unknown) => void;
+/** A bundle's build puts the text of the bundled `worker.ts` in its place. */
+declare const FOVEA_WORKER_SOURCE: string | undefined;
 
-/** The part of a `node:worker_threads` worker that is used here. */
-interface NodeWorker {
-  postMessage(message: unknown, transfer?: readonly unknown[]): void;
-  on(event: string, listener: Listener): void;
-  off(event: string, listener: Listener): void;
-  ref(): void;
-  unref(): void;
-  terminate(): unknown;
+let bundledUrl: URL | undefined;
+
+/** The module of the backend's workers: the file beside this one, or a bundle's own copy of it. */
+export function workerUrl(): URL {
+  if (typeof FOVEA_WORKER_SOURCE === "undefined") return new URL("./worker.ts", import.meta.url);
+  return bundledUrl ??= urlOf(FOVEA_WORKER_SOURCE);
 }
 
-interface NodeProcess {
-  getBuiltinModule?: (
-    name: string,
-  ) =>
-    | { Worker: new (url: URL, options: { env: Record<string, string> }) => NodeWorker }
-    | undefined;
+/** Node.js and Deno start threads from `data:`; a browser's would not be of the page's origin. */
+function urlOf(source: string): URL {
+  const type = "text/javascript";
+  return nodeThreads() === undefined
+    ? new URL(URL.createObjectURL(new Blob([source], { type })))
+    : new URL(`data:${type},${encodeURIComponent(source)}`);
 }
 
 /** Starts the module at `url` in a thread of its own. */
 export function startWorkerThread(url: URL, onFailure: OnWorkerFailure): WorkerThread {
-  const { process } = globalThis as { process?: NodeProcess };
-  const threads = process?.getBuiltinModule?.("node:worker_threads");
+  const threads = nodeThreads();
   return threads === undefined
     ? startWebWorker(url, onFailure)
     // Without an environment of its own it would copy ours, for which Deno asks a permission.
@@ -59,28 +58,6 @@ function startNodeWorker(worker: NodeWorker, onFailure: OnWorkerFailure): Worker
     terminate: () => {
       ended = true;
       worker.terminate();
-    },
-  };
-}
-
-/** Comlink listens for events with `data`; a Node worker emits the data itself. */
-function nodeEndpoint(worker: NodeWorker): Endpoint {
-  const listeners = new Map<unknown, Listener>();
-  return {
-    postMessage: (message, transfer) => worker.postMessage(message, transfer),
-    addEventListener: (type, listener) => {
-      const listen: Listener = (data) => {
-        const event = new MessageEvent(type, { data });
-        if ("handleEvent" in listener) listener.handleEvent(event);
-        else listener(event);
-      };
-      listeners.set(listener, listen);
-      worker.on(type, listen);
-    },
-    removeEventListener: (type, listener) => {
-      const listen = listeners.get(listener);
-      if (listen !== undefined) worker.off(type, listen);
-      listeners.delete(listener);
     },
   };
 }
