@@ -316,7 +316,7 @@ class Clusterer {
       const level = levelIn(cluster, node, accesses);
       if (level === undefined || !this.#mayJoin(cluster, node)) continue;
       if (level === "full") {
-        for (const other of latestFirst) this.#absorb(cluster, other, accesses);
+        for (const other of latestFirst) this.#absorb(cluster, other, node, accesses);
       }
       return this.#join(cluster, node, level);
     }
@@ -325,20 +325,26 @@ class Clusterer {
 
   /**
    * Takes in all of another cluster that the same op reads element by element, such as an
-   * optimizer's two moments where the parameter needs both. Neither may need the other.
+   * optimizer's two moments where the parameter needs both. Neither may need the other, nor may
+   * anything else that the op reads need what is taken in.
    */
-  #absorb(cluster: Cluster, other: Cluster, accesses: readonly Access[]): void {
+  #absorb(cluster: Cluster, other: Cluster, node: Node, accesses: readonly Access[]): void {
     const isMap = other.kind === "rows" && other.columns === undefined;
     if (other === cluster || cluster.kind !== "rows" || !isMap || other.total !== cluster.total) {
       return;
     }
+    if (cluster.members.size + other.members.size > MAX_MEMBERS) return;
     const readsSame = accesses.every(({ producer, pattern }) =>
       !other.members.has(producer) || pattern === "same"
     );
     const bit = 1n << BigInt(cluster.id);
     const otherBit = 1n << BigInt(other.id);
     const apart = (cluster.ancestors & otherBit) === 0n && (other.ancestors & bit) === 0n;
-    if (!readsSame || !apart) return;
+    const needsOther = [...this.#sourceClusters(node)].some(({ ancestors }) =>
+      (ancestors & otherBit) !== 0n
+    );
+    if (!readsSame || !apart || needsOther) return;
+    this.#rename(other, cluster);
     const members = [...cluster.members, ...other.members];
     members.sort(([a], [b]) => (this.#position.get(a) ?? 0) - (this.#position.get(b) ?? 0));
     cluster.members.clear();
@@ -352,6 +358,22 @@ class Clusterer {
       if ((user.ancestors & (bit | otherBit)) === 0n) continue;
       user.ancestors = (user.ancestors & ~otherBit) | bit | cluster.ancestors;
     }
+  }
+
+  /** Puts one cluster in another's place in what is known of who reads what. */
+  #rename(gone: Cluster, cluster: Cluster): void {
+    if (this.#needed.delete(gone)) this.#needed.add(cluster);
+    for (const member of gone.members.keys()) {
+      for (const source of this.#sourcesOf(member)) {
+        const readers = this.#readers.get(source);
+        readers?.delete(gone);
+        readers?.add(cluster);
+      }
+    }
+    const own = this.#readers.get(cluster) ?? new Set();
+    for (const reader of this.#readers.get(gone) ?? []) own.add(reader);
+    this.#readers.delete(gone);
+    this.#readers.set(cluster, own);
   }
 }
 

@@ -65,3 +65,10 @@ Deno.test("kernels that differ only in the type of whole numbers are not shared"
 Deno.test("a dim's size may be all that a graph reads of it", () => {
   assertLowersRight({ y: g.mul(g.dimSize(g.dim("batch")), 2) }, {}, { bind: { batch: 7 } });
 });
+
+Deno.test("maps that one op reads are not brought together round a third that needs one", () => {
+  const x = g.input("x", "f32", [4, 3]);
+  const heavy = g.tanh(g.input("y", "f32", [4, 3]));
+  const total = g.broadcastTo(g.sum(heavy, 0), [4, 3]);
+  assertLowersRight({ y: g.select(g.greater(x, 0), heavy, total) });
+});
