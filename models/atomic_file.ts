@@ -1,6 +1,4 @@
 /** Writing a file so that a crash, a kill or a full disk leaves either the old content or the new. */
-import { basename, dirname, join } from "node:path";
-import { fileURLToPath } from "node:url";
 
 /** A file could not be written. Its earlier content, if any, is untouched unless the message says so. */
 export class FileWriteError extends Error {
@@ -29,7 +27,9 @@ export async function writeFileAtomic(
   path: string | URL,
   content: Uint8Array | Iterable<Uint8Array>,
 ): Promise<void> {
-  const target = path instanceof URL ? fileURLToPath(path) : path;
+  // Here, not above: a page that only decodes safetensors has neither module.
+  const { basename, dirname, join } = await import("node:path");
+  const target = path instanceof URL ? (await import("node:url")).fileURLToPath(path) : path;
   const chunks = content instanceof Uint8Array ? [content] : content;
   const temporary = join(dirname(target), `.${basename(target)}.${crypto.randomUUID()}.tmp`);
   try {

