@@ -6,18 +6,15 @@ import type { Node } from "../../graph/node.ts";
 import { staticShape, staticSize } from "../../graph/shape.ts";
 import { flatten, Index, unflatten } from "../index_expr.ts";
 import type { Expr, Statement } from "../loop_ir.ts";
+import { valueOperands } from "../schedule/access.ts";
 import { isReduction } from "../schedule/cluster.ts";
 import { type KernelPlan, operationWeight } from "../schedule/stores.ts";
 import { accumulatorOf } from "./accumulators.ts";
 import { innermostDivisions } from "./divisions.ts";
-import {
-  KernelBuilder,
-  type LoweredKernel,
-  renumberScratch,
-  storesAfterValues,
-} from "./kernel_builder.ts";
+import { KernelBuilder, type LoweredKernel, storesAfterValues } from "./kernel_builder.ts";
 import { describeKernel } from "./names.ts";
 import { blockedRange, wholeRange } from "./ranges.ts";
+import { renumberBuffers } from "./renumber.ts";
 import { operandOf, scalarType, ValueBuilder } from "./values.ts";
 
 /** How the space's rows and columns are split into axes. */
@@ -126,7 +123,7 @@ class RowsLowering {
     const { extent, body } = isMap && this.#layout.rows.length === 0
       ? blockColumns(row, columns)
       : this.#blockRows(row, rows, columns);
-    const statements = renumberScratch(body, this.#builder);
+    const statements = renumberBuffers(body, (buffer) => this.#builder.final(buffer));
     const { buffers, bindings, writes } = this.#builder.finish();
     const nodes = [...this.#plan.cluster.members.keys()];
     return {
@@ -289,7 +286,7 @@ class RowsLowering {
     seen.add(node);
     if (!this.#isMember(node) && this.#isHeld(node)) return;
     if (!each(node)) return;
-    for (const input of node.inputs) this.#walk(input, each, seen);
+    for (const input of valueOperands(node)) this.#walk(input, each, seen);
   }
 
   #neededReductions(): Node[] {
@@ -310,7 +307,7 @@ class RowsLowering {
     if (known !== undefined) return known;
     let phase = 0;
     if (this.#isMember(node) || !this.#isHeld(node)) {
-      for (const input of node.inputs) phase = Math.max(phase, this.#phaseOf(input));
+      for (const input of valueOperands(node)) phase = Math.max(phase, this.#phaseOf(input));
       if (this.#isMember(node) && isReduction(node)) phase += 1;
     }
     this.#phases.set(node, phase);
