@@ -25,8 +25,12 @@ export interface StorePlan {
 const CHEAP = 8;
 /** Loads that recomputing a value may take. */
 const FEW_LOADS = 3;
-/** Operations to compute in place of the one reader at most, and the same where it reads in passes. */
+/**
+ * Operations and loads that one kernel takes over at most from values that it alone reads, and how
+ * many of such operations where it reads them in passes.
+ */
 const LONGEST = 256;
+const MOST_LOADS = 128;
 const LONGEST_IN_PASSES = 32;
 /** How often an expression may go on reading at other places, each of which is index arithmetic. */
 const MOST_MOVES = 8;
@@ -87,6 +91,8 @@ class StorePlanner {
   readonly #stored = new Set<Node>();
   readonly #pending: Node[] = [];
   readonly #users = new Map<Node, Use[]>();
+  /** What kernels have taken over as only readers. */
+  readonly #taken = new Map<Cluster, { weight: number; loads: number }>();
 
   constructor(clustering: Clustering) {
     this.#clustering = clustering;
@@ -155,7 +161,12 @@ class StorePlanner {
       this.#clustering.of.get(user) === cluster && place === reader?.place
     );
     const passes = cluster.kind === "rows" && cluster.columns !== undefined;
-    return once && weight <= (passes ? LONGEST_IN_PASSES : LONGEST);
+    if (!once || weight > (passes ? LONGEST_IN_PASSES : LONGEST)) return false;
+    const taken = this.#taken.get(cluster) ?? { weight: 0, loads: 0 };
+    const grown = { weight: taken.weight + weight, loads: taken.loads + loads };
+    if (grown.weight > LONGEST || grown.loads > MOST_LOADS) return false;
+    this.#taken.set(cluster, grown);
+    return true;
   }
 
   /**
