@@ -5,11 +5,13 @@
 import { isFloat } from "../graph/dtype.ts";
 import { GradientError } from "../graph/errors.ts";
 import { type Node, Tensor, withProvenance } from "../graph/node.ts";
+import { checkpointRegionOf } from "../graph/ops/checkpoint.ts";
 import { add, ones, zeros } from "../graph/ops/mod.ts";
 import { formatShape } from "../graph/shape.ts";
 import { captureSite, formatFullSite } from "../graph/site.ts";
 import { isTensor } from "../graph/trace.ts";
 import { flattenTree, mapTree } from "../graph/tree.ts";
+import { Recomputation } from "./recomputation.ts";
 
 /**
  * The gradient of a scalar by each tensor of a structure: a structure of the same form, element types
@@ -75,12 +77,14 @@ function pullBack(
   const order = activeNodes(root, targets, ends);
   const cotangents = new Map<Node, Node>([[root, cotangent]]);
   const isActive = new Set(order);
+  const recomputed = new RecomputedRegions();
   for (const node of order.reverse()) {
     const given = cotangents.get(node);
     if (given === undefined || ends.has(node) || node.inputs.length === 0) continue;
+    recomputed.reach(node, given);
     const inputCotangents = withProvenance(
       { scope: node.scope, site: node.site },
-      () => inputGradients(node, given),
+      () => inputGradients(recomputed.of(node), given),
     );
     node.inputs.forEach((input, index) => {
       const part = inputCotangents[index];
@@ -92,6 +96,35 @@ function pullBack(
     });
   }
   return cotangents;
+}
+
+/** What the gradient rules read in place of the nodes inside of checkpoints. */
+class RecomputedRegions {
+  readonly #copies = new Map<Node, Node>();
+  readonly #reached = new Set<string>();
+
+  /** The node, or its copy where it lies in a region that has been reached. */
+  of(node: Node): Node {
+    return this.#copies.get(node) ?? node;
+  }
+
+  /**
+   * If the node is a checkpoint's result, from here on its region is read as copies, which wait for
+   * the cotangent. All results of a region share the copies that wait for the first.
+   */
+  reach(node: Node, cotangent: Node): void {
+    const region = checkpointRegionOf(node);
+    const key = node.inputs.map(({ id }) => id).join();
+    if (region === undefined || this.#reached.has(key)) return;
+    this.#reached.add(key);
+    const borders = new Set(region.borders);
+    const recomputation = new Recomputation(cotangent, node.scope || node.op.name);
+    for (const inner of orderDownTo(node, borders)) {
+      // What is kept may be a copy itself, where this region lies in another.
+      if (inner !== node && !borders.has(inner)) recomputation.add(inner, (kept) => this.of(kept));
+    }
+    for (const [original, copy] of recomputation.copies) this.#copies.set(original, copy);
+  }
 }
 
 /** The nodes on float paths from the targets to the root, each after its inputs. */

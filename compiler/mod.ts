@@ -4,6 +4,7 @@
  * @module
  */
 export { grad, gradients, valueAndGrad } from "./autodiff.ts";
+export { checkpoint } from "./checkpoint.ts";
 export type * from "./loop_ir.ts";
 export { donatedPaths, graphPasses, lowerGraph, type LowerOptions, type Pass } from "./pipeline.ts";
 export { printKernel } from "./print_loop_ir.ts";

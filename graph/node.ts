@@ -128,6 +128,23 @@ export function withProvenance<T>(from: Provenance, build: () => T): T {
   }
 }
 
+const recordings: Set<Node>[] = [];
+
+/**
+ * Runs `build` and collects every node that is asked for in it, the known ones too: which nodes a
+ * computation is made of does not depend on what was built before.
+ */
+export function recordNodes<T>(build: () => T): { result: T; made: ReadonlySet<Node> } {
+  const made = new Set<Node>();
+  recordings.push(made);
+  try {
+    return { result: build(), made };
+  } finally {
+    recordings.pop();
+    for (const node of made) recordings.at(-1)?.add(node);
+  }
+}
+
 /**
  * The node of `op` over `inputs`: inferred, checked, hash-consed.
  *
@@ -147,8 +164,19 @@ export function makeNode<A extends Attrs>(
   const inputText = inputs.map((input) => input.id).join();
   const shapeText = type.shape.map(String).join();
   const key = `${op.name}(${inputText}){${attrText.join(";")}}${type.dtype}[${shapeText}]`;
-  const known = interned.get(key)?.deref();
-  if (known !== undefined) return known;
+  const node = interned.get(key)?.deref() ?? intern(key, op, inputs, attrs, type, label);
+  recordings.at(-1)?.add(node);
+  return node;
+}
+
+function intern<A extends Attrs>(
+  key: string,
+  op: OpRecord<A>,
+  inputs: readonly Tensor[],
+  attrs: A,
+  type: TensorType,
+  label: string | undefined,
+): Node {
   const node = new Tensor({
     id: nextId++,
     // The record is stored without its attribute type: `attrs` was checked against it just above.

@@ -58,6 +58,8 @@ export interface TrainingStepOptions<P> {
   readonly labelSmoothing?: number;
   /** Whether labels are class numbers (the default) or rows of weights. */
   readonly labels?: "classes" | "soft";
+  /** Whether the encoder's blocks are computed again in the backward pass. Default false. */
+  readonly checkpoint?: boolean;
 }
 
 /**
@@ -70,6 +72,7 @@ export function trainingStep<P>(
   options: TrainingStepOptions<P>,
 ): TracedGraph<TrainingStepInput<P>, TrainingStepOutput<P>> {
   const { model, optimizer, loss: lossName = "softmax", labelSmoothing = 0 } = options;
+  const { checkpoint = false } = options;
   if (!(labelSmoothing >= 0 && labelSmoothing < 1)) {
     throw new RangeError(`labelSmoothing is ${labelSmoothing}, wanted a number in [0, 1)`);
   }
@@ -89,7 +92,7 @@ export function trainingStep<P>(
     // The specs have the parameters' structure; the type checker cannot see that for any P.
     const { state, images, labels } = given as unknown as TrainingStepInput<P>;
     const key = foldIn(state.key, cast(state.step, "u32"));
-    const { logits } = model.apply(state.parameters, images, { training: true, key });
+    const { logits } = model.apply(state.parameters, images, { training: true, key, checkpoint });
     const weights = isSoft ? labels : oneHot(labels, model.classes);
     const targets = smoothLabels(weights, labelSmoothing, model.classes);
     const loss = classificationLoss(lossName, logits, targets);

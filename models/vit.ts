@@ -18,6 +18,7 @@ import {
   type TensorSpec,
   withScope,
 } from "../graph/mod.ts";
+import { checkpoint } from "../compiler/checkpoint.ts";
 import { type BlockParameters, declareBlock, encoderBlock } from "./blocks.ts";
 import { patchGrid, tokenCount, type VitConfig, vitConfig, type VitOptions } from "./config.ts";
 import type { ForwardOptions, ForwardResult, ImageModel } from "./image_model.ts";
@@ -105,11 +106,12 @@ function apply(
     dropout: dropoutOf(config, options),
   };
   const embedded = withScope("embed", () => embed(parameters, images, forward));
+  const applyBlock = options.checkpoint === true ? checkpoint(encoderBlock) : encoderBlock;
   const encoded = parameters.encoder.reduce(
     (x, block, index) =>
       withScope(
         "encoder",
-        () => withScope(index, () => encoderBlock(x, block, `encoder/${index}`, forward)),
+        () => withScope(index, () => applyBlock(x, block, `encoder/${index}`, forward)),
       ),
     forward.tap("embedded", embedded),
   );

@@ -329,6 +329,7 @@ export function movedIndices(view: Node, input: Node, indices: readonly Index[])
   const to = staticShape(view.shape);
   switch (view.op.name) {
     case "stopGradient":
+    case "recompute":
       return [...indices];
     case "reshape":
       return unflatten(flatten(indices, to), from);

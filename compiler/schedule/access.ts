@@ -2,15 +2,66 @@
  * How an op reads what another computes, seen through the movement ops between them: element for
  * element, one value a row, or otherwise.
  */
-import type { Node } from "../../graph/node.ts";
+import { type Node, topologicalOrder } from "../../graph/node.ts";
+import { isRecompute } from "../../graph/ops/checkpoint.ts";
 import { staticShape, staticSize } from "../../graph/shape.ts";
 
 /** Movement ops that are index arithmetic and nothing else, so that no kernel ever computes them. */
-const VIEWS = new Set(["reshape", "transpose", "broadcast", "slice", "reverse", "stopGradient"]);
+const VIEWS = new Set([
+  "reshape",
+  "transpose",
+  "broadcast",
+  "slice",
+  "reverse",
+  "stopGradient",
+  "recompute",
+]);
 
 /** Whether the node only renames elements of its input. */
 export function isView(node: Node): boolean {
   return VIEWS.has(node.op.name);
+}
+
+/** The operands whose values the node is made of: all but what a recomputation waits for. */
+export function valueOperands(node: Node): readonly Node[] {
+  return isRecompute(node) ? node.inputs.slice(0, 1) : node.inputs;
+}
+
+/** All nodes whose values the roots need, each after its inputs and after what it waits for. */
+export function liveOrder(roots: readonly Node[]): Node[] {
+  const live = new Set(roots);
+  // The loop goes on over what it adds.
+  for (const node of live) for (const operand of valueOperands(node)) live.add(operand);
+  return topologicalOrder(roots).filter((node) => live.has(node));
+}
+
+/**
+ * What must be there before the operand is read, beside what is behind its views: that for which
+ * recomputations among the views wait, or, where `isKnown` does not hold for it, what it is made of.
+ */
+export function awaitedBy(operand: Node, isKnown: (node: Node) => boolean): Set<Node> {
+  const found = new Set<Node>();
+  const seen = new Set<Node>();
+  const stack: Node[] = [];
+  const passViews = (from: Node): Node => {
+    let node = from;
+    while (isView(node)) {
+      const [input, after] = node.inputs;
+      if (after !== undefined) stack.push(after);
+      if (input === undefined) break;
+      node = input;
+    }
+    return node;
+  };
+  passViews(operand);
+  for (let top = stack.pop(); top !== undefined; top = stack.pop()) {
+    const node = passViews(top);
+    if (seen.has(node)) continue;
+    seen.add(node);
+    if (isKnown(node)) found.add(node);
+    else stack.push(...node.inputs);
+  }
+  return found;
 }
 
 /** How many elements the node has; its shape must be bound. */
@@ -53,6 +104,7 @@ function rowFactor(view: Node, input: Node): number | undefined {
   switch (view.op.name) {
     case "reshape":
     case "stopGradient":
+    case "recompute":
       return 1;
     case "broadcast":
       return broadcastRowFactor(view, input);

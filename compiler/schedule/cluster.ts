@@ -11,10 +11,9 @@
  * the clusters are always a directed acyclic graph.
  */
 import type { Node } from "../../graph/node.ts";
-import { topologicalOrder } from "../../graph/node.ts";
 import { staticShape, staticSize } from "../../graph/shape.ts";
 import { numbersAttr, operandOf } from "../lower/values.ts";
-import { type Access, accessOf, isView, sizeOf } from "./access.ts";
+import { type Access, accessOf, awaitedBy, isView, liveOrder, sizeOf } from "./access.ts";
 
 /** What kind of kernel a cluster becomes. */
 export type ClusterKind =
@@ -102,7 +101,7 @@ function reducesTrailingAxes(node: Node): boolean {
  * out all the same: outputs, and template operands that strides cannot express.
  */
 export function clusterGraph(roots: readonly Node[], copies: ReadonlySet<Node>): Clustering {
-  return new Clusterer(topologicalOrder(roots), copies).run();
+  return new Clusterer(liveOrder(roots), copies).run();
 }
 
 class Clusterer {
@@ -201,12 +200,15 @@ class Clusterer {
     return isReduction(node) ? pass + 1 : pass;
   }
 
-  /** Clusters of everything the node reads, through views. */
+  /** Clusters of everything the node reads, through views, and of what its reads wait for. */
   #sourceClusters(node: Node): Set<Cluster> {
     const found = new Set<Cluster>();
     for (const input of node.inputs) {
-      const cluster = this.#of.get(accessOf(input).producer);
-      if (cluster !== undefined) found.add(cluster);
+      const awaited = awaitedBy(input, (other) => this.#of.has(other));
+      for (const source of awaited.add(accessOf(input).producer)) {
+        const cluster = this.#of.get(source);
+        if (cluster !== undefined) found.add(cluster);
+      }
     }
     return found;
   }

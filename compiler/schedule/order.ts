@@ -2,7 +2,7 @@
 import { bytesPerElement } from "../../graph/dtype.ts";
 import type { Node } from "../../graph/node.ts";
 import type { LoweredKernel } from "../lower/kernel_builder.ts";
-import { sizeOf } from "./access.ts";
+import { accessOf, awaitedBy, sizeOf, valueOperands } from "./access.ts";
 
 /**
  * Orders kernels so that each comes after those whose results it reads and, where there is a choice,
@@ -26,6 +26,10 @@ export function orderKernels(
       const from = writer.get(node);
       if (from !== undefined && from !== at) before.add(from);
     }
+    for (const node of awaitedIn(kernel, writer)) {
+      const from = writer.get(node);
+      if (from !== undefined && from !== at) before.add(from);
+    }
     return before;
   });
   addOverwriteEdges(kernels, needs, writer, overwrites);
@@ -34,6 +38,22 @@ export function orderKernels(
   );
   const order = topological(needs, priority, new LiveMemory(kernels, writer, pinned));
   return order.map((at) => kernelAt(kernels, at));
+}
+
+/** Results for which the recomputations in a kernel wait. */
+function awaitedIn(kernel: LoweredKernel, writer: ReadonlyMap<Node, number>): Set<Node> {
+  const awaited = new Set<Node>();
+  const computed = new Set(kernel.writes);
+  // The loop goes on over what it adds.
+  for (const node of computed) {
+    for (const operand of [node, ...valueOperands(node)]) {
+      for (const other of awaitedBy(operand, (before) => writer.has(before))) awaited.add(other);
+      const { producer } = accessOf(operand);
+      const isRead = kernel.bindings.includes(producer) && !kernel.writes.includes(producer);
+      if (!isRead) computed.add(producer);
+    }
+  }
+  return awaited;
 }
 
 function kernelAt(kernels: readonly LoweredKernel[], at: number): LoweredKernel {

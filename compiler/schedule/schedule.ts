@@ -1,5 +1,6 @@
 /** From a graph of primitive ops to an ordered list of kernels. */
 import type { Node } from "../../graph/node.ts";
+import { isRecompute } from "../../graph/ops/checkpoint.ts";
 import { staticShape, staticSize } from "../../graph/shape.ts";
 import { lowerAttention, lowerAttentionGrad } from "../lower/attention.ts";
 import { lowerColumns } from "../lower/columns.ts";
@@ -7,7 +8,8 @@ import type { LoweredKernel } from "../lower/kernel_builder.ts";
 import { lowerMatmul, requiredView, templateView } from "../lower/matmul.ts";
 import { lowerRows } from "../lower/rows.ts";
 import { lowerScatter } from "../lower/scatter.ts";
-import { type GraphModule, moduleNodes } from "../module.ts";
+import type { GraphModule } from "../module.ts";
+import { accessOf, liveOrder } from "./access.ts";
 import { clusterGraph, isComputed } from "./cluster.ts";
 import { orderKernels } from "./order.ts";
 import { isBufferedSource, type KernelPlan, planStores, type StorePlan } from "./stores.ts";
@@ -36,13 +38,15 @@ export function scheduleModule(
   module: GraphModule,
   overwrites: ReadonlyMap<Node, Node>,
 ): Schedule {
-  const nodes = moduleNodes(module);
+  const nodes = liveOrder([...module.inputs.values(), ...module.outputs.values()]);
   const outputs = [...module.outputs.values()].filter((node) => !isEmpty(node));
   const copies = copiedNodes(nodes, outputs, module);
   const clustering = clusterGraph([...module.inputs.values(), ...outputs], copies);
   const operands = nodes.filter((node) => TEMPLATE_OPS.has(node.op.name))
     .flatMap((node) => node.inputs.map((input) => requiredView(input, copies).base));
-  const plan = planStores(clustering, outputs, operands);
+  // What a recomputation starts from is kept, not what that is cheaply made of.
+  const kept = nodes.filter(isRecompute).map((node) => accessOf(node).producer);
+  const plan = planStores(clustering, outputs, [...operands, ...kept]);
   const kernels = plan.kernels.map((kernel) => lowerKernel(kernel, plan, copies));
   const position = new Map(clustering.order.map((node, at) => [node, at]));
   return { kernels: orderKernels(kernels, position, overwrites, new Set(outputs)) };

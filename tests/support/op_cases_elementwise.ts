@@ -1,5 +1,6 @@
 /** Cases of the elementwise ops, of casts and of random numbers. */
 import * as graph from "../../graph/mod.ts";
+import { checkpointResult, recompute } from "../../graph/ops/checkpoint.ts";
 import type { Tensor } from "../../graph/node.ts";
 import { dim, type Shape } from "../../graph/shape.ts";
 import { type CaseOptions, type Domain, floats, type OpCase, opCase, typed } from "./op_case.ts";
@@ -146,6 +147,17 @@ const CONVERSIONS: readonly OpCase[] = [
   opCase("stopGradient", [floats([9])], (x) => graph.mul(x, graph.stopGradient(x)), {
     differentiable: false,
   }),
+  opCase(
+    "checkpoint",
+    [floats([9])],
+    (x) => checkpointResult({ results: [graph.sin(x), graph.sin(graph.sin(x))], borders: [x] }, 1),
+  ),
+  opCase(
+    "recompute",
+    [floats([9]), floats([2, 3])],
+    (x, after) => recompute(x, graph.sin(after), "case"),
+    EXACT,
+  ),
   opCase("cast f32 to i32", [floats([33], "wide")], (x) => graph.cast(x, "i32"), FIXED),
   opCase("cast f32 to u32", [floats([33], "wide")], (x) => graph.cast(x, "u32"), FIXED),
   opCase("cast f32 to bool", [floats([33])], (x) => graph.cast(graph.round(x), "bool"), FIXED),
