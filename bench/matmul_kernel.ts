@@ -15,6 +15,7 @@ import type {
   AttentionKernel,
   KernelBuffer,
   MatmulKernel,
+  MatmulOperand,
 } from "../compiler/loop_ir.ts";
 import { emitKernel } from "../backends/wasm/emit_kernel.ts";
 import { ModuleBuilder } from "../backends/wasm/encoder.ts";
@@ -38,6 +39,10 @@ function buffer(name: string, elements: number, access: "read" | "write" = "read
   return { name, dtype: "f32", elements, access };
 }
 
+function operand(buffer: number, [free, k]: readonly [number, number]): MatmulOperand {
+  return { buffer, offset: 0, batchStrides: [], freeStrides: [free], kStrides: [k] };
+}
+
 /** `c = a b`; a letter of `turned` says that the operand is stored transposed. */
 function matmul(m: number, n: number, k: number, turned: "" | "a" | "b" = ""): Case {
   const [aTurned, bTurned] = [turned === "a", turned === "b"];
@@ -53,17 +58,21 @@ function matmul(m: number, n: number, k: number, turned: "" | "a" | "b" = ""): C
     kind: "matmul",
     name: "matmul",
     buffers: [buffer("a", m * k), buffer("b", k * n), buffer("c", m * n, "write")],
-    a: { buffer: 0, offset: 0 },
-    b: { buffer: 1, offset: 0 },
-    batch: [],
-    m: [{ variable: "m", extent: m, strideA: aTurned ? 1 : k, strideB: 0 }],
-    n: [{ variable: "n", extent: n, strideA: 0, strideB: bTurned ? k : 1 }],
-    k: [{ variable: "k", extent: k, strideA: aTurned ? m : 1, strideB: bTurned ? 1 : n }],
-    epilogue: [{
-      kind: "store",
-      buffer: 2,
-      index: { kind: "binary", op: "add", type: "i32", a: row, b: index("n") },
-      value: { kind: "var", type: "f32", name: "acc" },
+    parts: [{
+      batch: [],
+      m: [{ variable: "m", extent: m }],
+      n: [{ variable: "n", extent: n }],
+      terms: [{
+        a: operand(0, aTurned ? [1, m] : [k, 1]),
+        b: operand(1, bTurned ? [k, 1] : [1, n]),
+        k: [k],
+      }],
+      epilogue: [{
+        kind: "store",
+        buffer: 2,
+        index: { kind: "binary", op: "add", type: "i32", a: row, b: index("n") },
+        value: { kind: "var", type: "f32", name: "acc" },
+      }],
     }],
   };
   const suffix = turned === "" ? "" : ` ${turned}^T`;

@@ -313,10 +313,24 @@ function readsOnlyWhereItWrites(kernel: LoweredKernel, read: Node, written: Node
   const from = kernel.bindings.indexOf(read);
   const to = kernel.bindings.indexOf(written);
   if (kernel.kernel.kind === "matmul") {
-    const { a, b, epilogue } = kernel.kernel;
-    return a.buffer !== from && b.buffer !== from && sameIndices(epilogue, from, to);
+    // Parts run side by side: what one of them alone reads or writes is no other's concern.
+    return kernel.kernel.parts.every(({ terms, epilogue }) =>
+      terms.every(({ a, b }) => a.buffer !== from && b.buffer !== from) &&
+      (!mentions(epilogue, from, to) || sameIndices(epilogue, from, to))
+    );
   }
   return kernel.kernel.kind === "loops" && sameIndices(kernel.kernel.body, from, to);
+}
+
+/** Whether statements without blocks load the one buffer or store to the other. */
+function mentions(statements: readonly Statement[], from: number, to: number): boolean {
+  return statements.some((statement) => {
+    let loads = false;
+    visitExpressions(rootsOf(statement), (expr) => {
+      loads ||= expr.kind === "load" && expr.buffer === from;
+    });
+    return loads || (statement.kind === "store" && statement.buffer === to);
+  });
 }
 
 function sameIndices(body: readonly Statement[], from: number, to: number): boolean {

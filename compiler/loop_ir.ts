@@ -192,14 +192,11 @@ export interface LoopKernel {
   readonly body: readonly Statement[];
 }
 
-/** One axis of a matmul's iteration space, with how far a step moves in each operand. */
+/** One axis of a matmul's result. */
 export interface MatmulAxis {
   /** Name of the variable that the epilogue sees. */
   readonly variable: string;
   readonly extent: number;
-  /** Elements between neighbours in the left and right operand; 0 where it has no such axis. */
-  readonly strideA: number;
-  readonly strideB: number;
 }
 
 /** Where a matmul's or an attention's operand starts. */
@@ -210,23 +207,57 @@ export interface OperandBase {
 }
 
 /**
- * `acc[batch, m, n] = sum over k of a[batch, m, k] * b[batch, k, n]`, all f32, then the epilogue.
- * Each of the four is a list of axes, outermost first; any strides.
+ * One side of a product of matrices: a strided view of an f32 buffer. Strides count elements and may
+ * be anything; where the operand has no such axis the stride is 0.
+ */
+export interface MatmulOperand extends OperandBase {
+  /** One stride for each of the part's batch axes. */
+  readonly batchStrides: readonly number[];
+  /** One for each of the part's m axes on the left side of the product, n axes on the right. */
+  readonly freeStrides: readonly number[];
+  /** One for each of the term's k axes. */
+  readonly kStrides: readonly number[];
+}
+
+/** One product of matrices. */
+export interface MatmulTerm {
+  /** `[batch..., m..., k...]` */
+  readonly a: MatmulOperand;
+  /** `[batch..., k..., n...]` */
+  readonly b: MatmulOperand;
+  /** Extents of the axes that are summed over, outermost first; one without elements gives zero. */
+  readonly k: readonly number[];
+}
+
+/**
+ * One result of a matmul kernel:
+ * `acc[batch, m, n] = sum over terms of sum over k of a[batch, m, k] * b[batch, k, n]`, all f32, then
+ * the epilogue. Axes are listed outermost first.
  *
  * The epilogue's statements (`let` and `store`) see the axes' variables (i32) and `acc` (f32), and
  * run once for every (batch, m, n). Its stores are at affine indices.
+ */
+export interface MatmulPart {
+  readonly batch: readonly MatmulAxis[];
+  readonly m: readonly MatmulAxis[];
+  readonly n: readonly MatmulAxis[];
+  /** At least one. */
+  readonly terms: readonly MatmulTerm[];
+  readonly epilogue: readonly Statement[];
+}
+
+/**
+ * Products of matrices. Its parts run side by side, in no order: no element that one of them stores is
+ * read or stored by another. So the contractions that one value feeds (queries, keys, values) are
+ * parts of one kernel, and contractions that are added up (what flows back into that value) are terms
+ * of one part.
  */
 export interface MatmulKernel {
   readonly kind: "matmul";
   readonly name: string;
   readonly buffers: readonly KernelBuffer[];
-  readonly a: OperandBase;
-  readonly b: OperandBase;
-  readonly batch: readonly MatmulAxis[];
-  readonly m: readonly MatmulAxis[];
-  readonly n: readonly MatmulAxis[];
-  readonly k: readonly MatmulAxis[];
-  readonly epilogue: readonly Statement[];
+  /** At least one. */
+  readonly parts: readonly MatmulPart[];
 }
 
 /** A strided [batch..., rows, columns] view of a buffer. */

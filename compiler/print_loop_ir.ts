@@ -9,7 +9,8 @@ import type {
   KernelBuffer,
   LoopKernel,
   LoopRange,
-  MatmulAxis,
+  MatmulOperand,
+  MatmulPart,
   Statement,
 } from "./loop_ir.ts";
 import { partsOf } from "./lower/expressions.ts";
@@ -35,18 +36,7 @@ export function printKernel(kernel: Kernel): string {
     return [header, ...new KernelPrinter(kernel.buffers).loops(kernel)].join("\n");
   }
   if (kernel.kind === "matmul") {
-    const printer = new KernelPrinter(kernel.buffers);
-    const axes = (["batch", "m", "n", "k"] as const).map((role) =>
-      `${role} [${kernel[role].map(printAxis).join(", ")}]`
-    );
-    const operand = (name: string, base: { buffer: number; offset: number }) =>
-      `${name} = ${kernel.buffers[base.buffer]?.name ?? "?"} + ${base.offset}`;
-    return [
-      header,
-      `  matmul ${axes.join(" ")}`,
-      `  ${operand("a", kernel.a)}, ${operand("b", kernel.b)}`,
-      ...printer.block(kernel.epilogue, "  "),
-    ].join("\n");
+    return [header, ...kernel.parts.flatMap((part) => printPart(part, kernel.buffers))].join("\n");
   }
   const { kind: _kind, name: _name, buffers: _buffers, ...rest } = kernel;
   const parts = Object.entries(rest).filter(([, value]) => value !== undefined);
@@ -57,8 +47,21 @@ function printBuffer(buffer: KernelBuffer): string {
   return `${buffer.access} ${buffer.name}: ${buffer.dtype}[${buffer.elements}]`;
 }
 
-function printAxis(axis: MatmulAxis): string {
-  return `${axis.variable}:${axis.extent} (${axis.strideA}, ${axis.strideB})`;
+function printPart(part: MatmulPart, buffers: readonly KernelBuffer[]): string[] {
+  const axes = (["batch", "m", "n"] as const).map((role) =>
+    `${role} [${part[role].map(({ variable, extent }) => `${variable}:${extent}`).join(", ")}]`
+  );
+  const operand = ({ buffer, offset, batchStrides, freeStrides, kStrides }: MatmulOperand) => {
+    const strides = [batchStrides, freeStrides, kStrides].map((list) => list.join(", "));
+    return `${buffers[buffer]?.name ?? "?"}[${offset} + (${strides.join("; ")})]`;
+  };
+  return [
+    `  matmul ${axes.join(" ")}:`,
+    ...part.terms.map(({ a, b, k }) =>
+      `    acc += k [${k.join(", ")}] ${operand(a)} * ${operand(b)}`
+    ),
+    ...new KernelPrinter(buffers).block(part.epilogue, "    "),
+  ];
 }
 
 class KernelPrinter {

@@ -5,7 +5,16 @@
 import type { Node } from "../graph/node.ts";
 import { formatShape, sameShape, symbolsOf } from "../graph/shape.ts";
 import { formatFullSite } from "../graph/site.ts";
-import type { Expr, Kernel, KernelBuffer, ScalarType, Statement } from "./loop_ir.ts";
+import type {
+  Expr,
+  Kernel,
+  KernelBuffer,
+  MatmulAxis,
+  MatmulKernel,
+  MatmulOperand,
+  ScalarType,
+  Statement,
+} from "./loop_ir.ts";
 import { type GraphModule, moduleNodes } from "./module.ts";
 import type { Program, ProgramStep } from "./program.ts";
 
@@ -106,10 +115,33 @@ export function verifyKernel(kernel: Kernel): void {
   if (kernel.kind === "loops") {
     checker.block(kernel.body, new Map([[kernel.parallel.variable, "i32"]]));
   } else if (kernel.kind === "matmul") {
-    const scope = new Map<string, ScalarType>([["acc", "f32"]]);
-    for (const axis of [...kernel.batch, ...kernel.m, ...kernel.n]) scope.set(axis.variable, "i32");
-    checker.block(kernel.epilogue, scope);
+    verifyMatmul(kernel, checker);
   }
+}
+
+function verifyMatmul(kernel: MatmulKernel, checker: KernelChecker): void {
+  if (kernel.parts.length === 0) checker.fail("has no parts");
+  for (const { batch, m, n, terms, epilogue } of kernel.parts) {
+    if (terms.length === 0) checker.fail("has a part without terms");
+    for (const { a, b, k } of terms) {
+      checker.operand(a, { batch: extentsOf(batch), free: extentsOf(m), k });
+      checker.operand(b, { batch: extentsOf(batch), free: extentsOf(n), k });
+    }
+    const scope = new Map<string, ScalarType>([["acc", "f32"]]);
+    for (const axis of [...batch, ...m, ...n]) scope.set(axis.variable, "i32");
+    checker.block(epilogue, scope);
+  }
+}
+
+function extentsOf(axes: readonly MatmulAxis[]): number[] {
+  return axes.map((axis) => axis.extent);
+}
+
+/** Extents of the axes of one side of a product. */
+interface OperandExtents {
+  readonly batch: readonly number[];
+  readonly free: readonly number[];
+  readonly k: readonly number[];
 }
 
 class KernelChecker {
@@ -164,10 +196,32 @@ class KernelChecker {
     for (const { name, type } of statement.accumulators) scope.set(name, type);
   }
 
+  /** Strides are one for each axis, and every element lies in an f32 buffer that is only read. */
+  operand(operand: MatmulOperand, extents: OperandExtents): void {
+    const { buffer, offset, batchStrides, freeStrides, kStrides } = operand;
+    const declared = this.#buffers[buffer];
+    if (declared?.access !== "read" || declared.dtype !== "f32") {
+      this.fail(`multiplies buffer ${buffer}, which is no f32 that it only reads`);
+    }
+    const strides = [batchStrides, freeStrides, kStrides];
+    const sizes = [extents.batch, extents.free, extents.k];
+    if (strides.some((list, role) => list.length !== sizes[role]?.length)) {
+      this.fail(`has an operand in buffer ${buffer} whose strides do not match its axes`);
+    }
+    const flatSizes = sizes.flat();
+    if (flatSizes.includes(0)) return;
+    const moves = strides.flat().map((stride, axis) => stride * ((flatSizes[axis] ?? 1) - 1));
+    const last = moves.reduce((sum, move) => sum + Math.max(move, 0), offset);
+    const first = moves.reduce((sum, move) => sum + Math.min(move, 0), offset);
+    if (first < 0 || last >= declared.elements) {
+      this.fail(`multiplies ${declared.name}[${first}..${last}] of ${declared.elements} elements`);
+    }
+  }
+
   #requireWritable(buffer: number): void {
     const declared = this.#buffers[buffer];
     if (declared === undefined || declared.access === "read") {
-      this.#fail(`writes buffer ${buffer}, which it may not`);
+      this.fail(`writes buffer ${buffer}, which it may not`);
     }
   }
 
@@ -181,7 +235,7 @@ class KernelChecker {
     const check = (part: Expr, type?: ScalarType) => {
       this.#expression(part, scope, checked);
       if (type !== undefined && part.type !== type) {
-        this.#fail(`has a ${part.type} where ${type} is wanted, in ${expr.kind}`);
+        this.fail(`has a ${part.type} where ${type} is wanted, in ${expr.kind}`);
       }
     };
     switch (expr.kind) {
@@ -189,12 +243,12 @@ class KernelChecker {
         return;
       case "var": {
         const type = scope.get(expr.name);
-        if (type === undefined) this.#fail(`uses the undefined variable ${expr.name}`);
-        if (type !== expr.type) this.#fail(`uses ${expr.name} as ${expr.type}, which is ${type}`);
+        if (type === undefined) this.fail(`uses the undefined variable ${expr.name}`);
+        if (type !== expr.type) this.fail(`uses ${expr.name} as ${expr.type}, which is ${type}`);
         return;
       }
       case "load":
-        if (this.#buffers[expr.buffer] === undefined) this.#fail(`loads buffer ${expr.buffer}`);
+        if (this.#buffers[expr.buffer] === undefined) this.fail(`loads buffer ${expr.buffer}`);
         return check(expr.index, "i32");
       case "binary":
         check(expr.a);
@@ -215,7 +269,7 @@ class KernelChecker {
     }
   }
 
-  #fail(problem: string): never {
+  fail(problem: string): never {
     throw new VerifyError(`Kernel ${this.#kernel} ${problem}`);
   }
 }

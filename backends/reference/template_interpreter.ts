@@ -2,8 +2,9 @@
 import type {
   AttentionGradKernel,
   AttentionKernel,
-  MatmulAxis,
   MatmulKernel,
+  MatmulOperand,
+  MatmulPart,
   MatrixOperand,
   VectorOperand,
 } from "../../compiler/loop_ir.ts";
@@ -24,41 +25,56 @@ function forEachIndex(extents: readonly number[], body: (index: readonly number[
   walk(0);
 }
 
-/** Runs a matmul and its epilogue. */
+/** Runs a matmul's parts and their epilogues. */
 export function interpretMatmul(kernel: MatmulKernel, buffers: readonly BoundBuffer[]): void {
-  const environment = new Environment(kernel.name, buffers);
-  const outer = [...kernel.batch, ...kernel.m, ...kernel.n];
+  for (const part of kernel.parts) interpretPart(kernel.name, part, buffers);
+}
+
+function interpretPart(name: string, part: MatmulPart, buffers: readonly BoundBuffer[]): void {
+  const environment = new Environment(name, buffers);
+  const outer = [...part.batch, ...part.m, ...part.n];
   const cells = outer.map((axis) => environment.variable(axis.variable));
   const acc = environment.variable("acc");
-  const epilogue = compileStatements(environment, kernel.epilogue);
-  const load = (base: { readonly buffer: number; readonly offset: number }, shift: number) => {
-    const bound = environment.buffer(base.buffer);
-    environment.check(bound, base.offset + shift, "loads");
-    return readElement(bound.data, bound.declared.dtype, base.offset + shift);
-  };
+  const epilogue = compileStatements(environment, part.epilogue);
+  const terms = part.terms.map(({ a, b, k }) => ({
+    left: operandReader(environment, a, k),
+    right: operandReader(environment, b, k),
+    length: k.reduce((total, extent) => total * extent, 1),
+  }));
+  const [batchEnd, mEnd] = [part.batch.length, part.batch.length + part.m.length];
   forEachIndex(outer.map((axis) => axis.extent), (index) => {
-    const startA = dot(outer, index, "strideA");
-    const startB = dot(outer, index, "strideB");
-    let sum = 0;
-    forEachIndex(kernel.k.map((axis) => axis.extent), (inner) => {
-      sum += load(kernel.a, startA + dot(kernel.k, inner, "strideA")) *
-        load(kernel.b, startB + dot(kernel.k, inner, "strideB"));
-    });
+    const batch = index.slice(0, batchEnd);
+    const [m, n] = [index.slice(batchEnd, mEnd), index.slice(mEnd)];
+    acc.value = terms.reduce(
+      (sum, { left, right, length }) => sum + times(length, left(batch, m), right(batch, n)),
+      0,
+    );
     index.forEach((value, axis) => {
       const cell = cells[axis];
       if (cell !== undefined) cell.value = value;
     });
-    acc.value = sum;
     epilogue();
   });
 }
 
-function dot(
-  axes: readonly MatmulAxis[],
-  index: readonly number[],
-  stride: "strideA" | "strideB",
-): number {
-  return axes.reduce((sum, axis, position) => sum + axis[stride] * (index[position] ?? 0), 0);
+/** Gives, for a batch entry and a row or column, the elements by their flat k. */
+function operandReader(environment: Environment, operand: MatmulOperand, k: readonly number[]) {
+  const bound = environment.buffer(operand.buffer);
+  const offsets: number[] = [];
+  forEachIndex(k, (index) => offsets.push(dot(operand.kStrides, index)));
+  return (batch: readonly number[], free: readonly number[]) => {
+    const start = operand.offset + dot(operand.batchStrides, batch) +
+      dot(operand.freeStrides, free);
+    return (at: number): number => {
+      const index = start + (offsets[at] ?? 0);
+      environment.check(bound, index, "loads");
+      return readElement(bound.data, bound.declared.dtype, index);
+    };
+  };
+}
+
+function dot(strides: readonly number[], index: readonly number[]): number {
+  return strides.reduce((sum, stride, axis) => sum + stride * (index[axis] ?? 0), 0);
 }
 
 /** Reads and writes one matrix of a batch. */

@@ -2,7 +2,7 @@
 import type { Node } from "../../graph/node.ts";
 import { staticShape } from "../../graph/shape.ts";
 import { flatten, Index } from "../index_expr.ts";
-import type { Expr, MatmulAxis, Statement } from "../loop_ir.ts";
+import type { Expr, MatmulAxis, MatmulOperand, MatmulTerm, Statement } from "../loop_ir.ts";
 import { isView } from "../schedule/access.ts";
 import type { KernelPlan } from "../schedule/stores.ts";
 import { KernelBuilder, type LoweredKernel, storesAfterValues } from "./kernel_builder.ts";
@@ -53,21 +53,33 @@ export function lowerMatmul(
     : [operandOf(node, 0), operandOf(node, 1)];
   const a = requiredView(first, copies);
   const b = requiredView(second, copies);
-  const axes = matmulAxes(node, letters, swapped, a, b);
-  const aBuffer = builder.read(a.base);
-  const bBuffer = builder.read(b.base);
+  const roles = letterRoles(letters, swapped);
+  const extents = letterExtents(node, letters);
+  const axes = (role: readonly string[]) =>
+    role.map((letter): MatmulAxis => ({
+      variable: axisVariable(letter),
+      extent: extents.get(letter) ?? 1,
+    }));
+  const term: MatmulTerm = {
+    a: operandAlong(a, builder.read(a.base), roles.inA, roles.m, roles),
+    b: operandAlong(b, builder.read(b.base), roles.inB, roles.n, roles),
+    k: axes(roles.k).map((axis) => axis.extent),
+  };
   const epilogue = buildEpilogue(plan, node, letters, isHeld, builder);
   const { buffers, bindings, writes } = builder.finish();
-  const size = [axes.batch, axes.m, axes.n, axes.k].map(extentOf).join("x");
+  const size = [roles.batch, roles.m, roles.n, roles.k].map((role) => extentOf(axes(role)));
   return {
     kernel: {
       kind: "matmul",
-      name: describeKernel("matmul", plan, size),
+      name: describeKernel("matmul", plan, size.join("x")),
       buffers,
-      a: { buffer: aBuffer, offset: a.offset },
-      b: { buffer: bBuffer, offset: b.offset },
-      ...axes,
-      epilogue,
+      parts: [{
+        batch: axes(roles.batch),
+        m: axes(roles.m),
+        n: axes(roles.n),
+        terms: [term],
+        epilogue,
+      }],
     },
     bindings,
     writes,
@@ -91,32 +103,52 @@ function innermostIsLeft(letters: ContractionLetters, shape: readonly number[]):
   return false;
 }
 
-function matmulAxes(
-  node: Node,
-  letters: ContractionLetters,
-  swapped: boolean,
-  a: StridedView,
-  b: StridedView,
-) {
-  const [inA, inB] = swapped ? [letters.right, letters.left] : [letters.left, letters.right];
-  const extents = new Map<string, number>();
-  letters.left.forEach((letter, at) => extents.set(letter, staticExtent(node, 0, at)));
-  letters.right.forEach((letter, at) => extents.set(letter, staticExtent(node, 1, at)));
-  const axis = (letter: string): MatmulAxis => ({
-    variable: axisVariable(letter),
-    extent: extents.get(letter) ?? 1,
-    strideA: a.strides[inA.indexOf(letter)] ?? 0,
-    strideB: b.strides[inB.indexOf(letter)] ?? 0,
-  });
+/** Which letters are what in the template, and the letters of its operands. */
+interface LetterRoles {
+  readonly inA: readonly string[];
+  readonly inB: readonly string[];
+  readonly batch: readonly string[];
+  readonly m: readonly string[];
+  readonly n: readonly string[];
+  readonly k: readonly string[];
+}
+
+function letterRoles({ left, right, out }: ContractionLetters, swapped: boolean): LetterRoles {
+  const [inA, inB] = swapped ? [right, left] : [left, right];
   const isA = (letter: string) => inA.includes(letter);
   const isB = (letter: string) => inB.includes(letter);
-  const { out } = letters;
-  const shared = inA.filter((letter) => isB(letter) && !out.includes(letter));
   return {
-    batch: out.filter((letter) => isA(letter) && isB(letter)).map(axis),
-    m: out.filter((letter) => isA(letter) && !isB(letter)).map(axis),
-    n: out.filter((letter) => !isA(letter) && isB(letter)).map(axis),
-    k: shared.map(axis),
+    inA,
+    inB,
+    batch: out.filter((letter) => isA(letter) && isB(letter)),
+    m: out.filter((letter) => isA(letter) && !isB(letter)),
+    n: out.filter((letter) => !isA(letter) && isB(letter)),
+    k: inA.filter((letter) => isB(letter) && !out.includes(letter)),
+  };
+}
+
+function letterExtents(node: Node, { left, right }: ContractionLetters): Map<string, number> {
+  const extents = new Map<string, number>();
+  left.forEach((letter, at) => extents.set(letter, staticExtent(node, 0, at)));
+  right.forEach((letter, at) => extents.set(letter, staticExtent(node, 1, at)));
+  return extents;
+}
+
+function operandAlong(
+  view: StridedView,
+  buffer: number,
+  letters: readonly string[],
+  free: readonly string[],
+  { batch, k }: LetterRoles,
+): MatmulOperand {
+  const strides = (role: readonly string[]) =>
+    role.map((letter) => view.strides[letters.indexOf(letter)] ?? 0);
+  return {
+    buffer,
+    offset: view.offset,
+    batchStrides: strides(batch),
+    freeStrides: strides(free),
+    kStrides: strides(k),
   };
 }
 

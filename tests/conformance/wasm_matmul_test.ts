@@ -4,9 +4,13 @@ import type {
   KernelBuffer,
   MatmulAxis,
   MatmulKernel,
+  MatmulOperand,
+  MatmulPart,
   Statement,
 } from "../../compiler/loop_ir.ts";
 import { type MicrokernelName, MICROKERNELS } from "../../backends/wasm/templates/microkernel.ts";
+import { verifyKernel } from "../../compiler/verify.ts";
+import type { TemplateOptions } from "../../backends/wasm/templates/template.ts";
 import { assert, assertEquals, assertThrows } from "../support/assert.ts";
 import { compareTemplate, loadTemplate, relativeError } from "./template_runner.ts";
 
@@ -18,13 +22,21 @@ interface OperandShape {
   readonly offset: number;
 }
 
-interface Axes {
+/** A product of matrices whose result has the part's axes. */
+interface TermSpec {
+  readonly k: readonly number[];
+  /** Which operand stays put along each batch axis. */
+  readonly still: readonly ("A" | "B" | "none")[];
+  readonly a: OperandShape;
+  readonly b: OperandShape;
+}
+
+interface PartSpec {
   readonly batch: readonly number[];
   readonly m: readonly number[];
   readonly n: readonly number[];
-  readonly k: readonly number[];
-  /** Batch axes along which an operand stays put. */
-  readonly still: readonly ("A" | "B" | "none")[];
+  readonly terms: readonly TermSpec[];
+  readonly epilogue: EpilogueKind;
 }
 
 /** Strides for `extents` in this order; `undefined` extents are axes that the operand lacks. */
@@ -47,45 +59,48 @@ function strides(
 
 type EpilogueKind = "plain" | "biasGelu" | "residualAndSum" | "transposed";
 
-function matmul(
-  axes: Axes,
-  a: OperandShape,
-  b: OperandShape,
-  epilogue: EpilogueKind,
-): MatmulKernel {
-  const all = [...axes.batch, ...axes.m, ...axes.n, ...axes.k];
-  const [nBatch, nM, nN] = [axes.batch.length, axes.m.length, axes.n.length];
-  const isM = (at: number) => at >= nBatch && at < nBatch + nM;
-  const isN = (at: number) => at >= nBatch + nM && at < nBatch + nM + nN;
-  const stays = (at: number, operand: "A" | "B") => axes.still[at] === operand && at < nBatch;
-  const inA = all.map((extent, at) => isN(at) || stays(at, "A") ? undefined : extent);
-  const inB = all.map((extent, at) => isM(at) || stays(at, "B") ? undefined : extent);
-  const [layoutA, layoutB] = [strides(inA, a), strides(inB, b)];
-  const axis = (at: number): MatmulAxis => ({
-    variable: `x${at}`,
-    extent: all[at] ?? 1,
-    strideA: layoutA.strides[at] ?? 0,
-    strideB: layoutB.strides[at] ?? 0,
-  });
-  const range = (from: number, count: number) =>
-    Array.from({ length: count }, (_, position) => axis(from + position));
-  const outAxes = range(0, nBatch + nM + nN);
-  const outElements = outAxes.reduce((total, { extent }) => total * extent, 1);
-  const buffers: KernelBuffer[] = [
-    { name: "a", dtype: "f32", elements: a.offset + layoutA.elements, access: "read" },
-    { name: "b", dtype: "f32", elements: b.offset + layoutB.elements, access: "read" },
-  ];
+function matmul(...parts: readonly PartSpec[]): MatmulKernel {
+  const buffers: KernelBuffer[] = [];
+  const made = parts.map((part, index) => partOf(part, index, buffers));
+  return { kind: "matmul", name: "matmul", parts: made, buffers };
+}
+
+function partOf(spec: PartSpec, index: number, buffers: KernelBuffer[]): MatmulPart {
+  const extents = [...spec.batch, ...spec.m, ...spec.n];
+  const axes = extents.map((extent, at): MatmulAxis => ({ variable: `x${at}`, extent }));
+  const [batchEnd, mEnd] = [spec.batch.length, spec.batch.length + spec.m.length];
   return {
-    kind: "matmul",
-    name: "matmul",
-    a: { buffer: 0, offset: a.offset },
-    b: { buffer: 1, offset: b.offset },
-    batch: range(0, nBatch),
-    m: range(nBatch, nM),
-    n: range(nBatch + nM, nN),
-    k: range(nBatch + nM + nN, axes.k.length),
-    epilogue: epilogueOf(epilogue, outAxes, outElements, buffers),
-    buffers,
+    batch: axes.slice(0, batchEnd),
+    m: axes.slice(batchEnd, mEnd),
+    n: axes.slice(mEnd),
+    terms: spec.terms.map((term) => ({
+      k: term.k,
+      a: operandOf("A", spec, term, index, buffers),
+      b: operandOf("B", spec, term, index, buffers),
+    })),
+    epilogue: epilogueOf(spec.epilogue, axes, index, buffers),
+  };
+}
+
+/** One side of a term, in a buffer of its own. */
+function operandOf(
+  side: "A" | "B",
+  { batch, m, n }: PartSpec,
+  { k, still, a, b }: TermSpec,
+  part: number,
+  buffers: KernelBuffer[],
+): MatmulOperand {
+  const [free, shape] = side === "A" ? [m, a] : [n, b];
+  const moving = batch.map((extent, at) => still[at] === side ? undefined : extent);
+  const layout = strides([...moving, ...free, ...k], shape);
+  const [freeStart, kStart] = [batch.length, batch.length + free.length];
+  const elements = shape.offset + layout.elements;
+  return {
+    buffer: buffers.push({ name: `${part} ${side}`, dtype: "f32", elements, access: "read" }) - 1,
+    offset: shape.offset,
+    batchStrides: layout.strides.slice(0, freeStart),
+    freeStrides: layout.strides.slice(freeStart, kStart),
+    kStrides: layout.strides.slice(kStart),
   };
 }
 
@@ -111,11 +126,12 @@ function flatIndex(axes: readonly MatmulAxis[]): Expr {
 function epilogueOf(
   kind: EpilogueKind,
   axes: readonly MatmulAxis[],
-  elements: number,
+  part: number,
   buffers: KernelBuffer[],
 ): Statement[] {
+  const elements = axes.reduce((total, { extent }) => total * extent, 1);
   const declare = (name: string, access: "read" | "write" | "update", length = elements) =>
-    buffers.push({ name, dtype: "f32", elements: length, access }) - 1;
+    buffers.push({ name: `${part} ${name}`, dtype: "f32", elements: length, access }) - 1;
   const acc = variable("acc", "f32");
   const store = (buffer: number, index: Expr, value: Expr): Statement => ({
     kind: "store",
@@ -169,9 +185,29 @@ function noise(buffer: number, element: number): number {
   return (Math.imul(bits ^ (bits >>> 15), 0x2c1b3c6d) >>> 8) / 2 ** 24 - 0.5;
 }
 
-/** The size of a sum of products of {@linkcode noise}, whose square is 1/12 on average. */
-function typicalSum(kernel: MatmulKernel): number {
-  return Math.sqrt(kernel.k.reduce((total, axis) => total * axis.extent, 1)) / 12;
+/** The size of a part's sums of products of {@linkcode noise}, whose square is 1/12 on average. */
+function typicalSum({ terms }: MatmulPart): number {
+  const lengths = terms.map(({ k }) => k.reduce((total, extent) => total * extent, 1));
+  return Math.sqrt(lengths.reduce((sum, length) => sum + length, 0)) / 12;
+}
+
+/** Compares with the interpreter, and between several ways to divide the units. */
+function assertAgrees(kernel: MatmulKernel, options: TemplateOptions): void {
+  verifyKernel(kernel);
+  for (const comparison of compareTemplate(kernel, options, noise)) {
+    const part = kernel.parts[Number.parseInt(comparison.name)];
+    if (part === undefined) throw new TypeError(`Buffer ${comparison.name} is of no part`);
+    const error = relativeError(comparison, typicalSum(part));
+    assert(error < 3e-6, `${comparison.name} is off by ${error}`);
+  }
+}
+
+function workOf({ batch, m, n, terms }: PartSpec): number {
+  const outputs = [...batch, ...m, ...n].reduce((total, extent) => total * extent, 1);
+  return terms.reduce(
+    (sum, { k }) => sum + k.reduce((total, extent) => total * extent, outputs),
+    0,
+  );
 }
 
 const operandShape = fc.record({
@@ -187,7 +223,20 @@ const axisExtents = fc.oneof(
   fc.tuple(small, small),
   fc.constant([] as number[]),
 );
-const axes = fc.record({
+const epilogues = fc.constantFrom<EpilogueKind>(
+  "plain",
+  "biasGelu",
+  "residualAndSum",
+  "transposed",
+);
+const stillSide = fc.constantFrom("A", "B", "none");
+const term = fc.record({
+  k: fc.oneof(axisExtents, fc.constantFrom([500], [13, 40], [0])),
+  still: fc.tuple(stillSide, stillSide),
+  a: operandShape,
+  b: operandShape,
+});
+const part = fc.record({
   batch: fc.oneof(
     fc.constant([] as number[]),
     fc.tuple(fc.integer({ min: 1, max: 4 })),
@@ -195,38 +244,26 @@ const axes = fc.record({
   ),
   m: axisExtents,
   n: axisExtents,
-  k: fc.oneof(axisExtents, fc.constantFrom([500], [13, 40], [0])),
-  still: fc.tuple(fc.constantFrom("A", "B", "none"), fc.constantFrom("A", "B", "none")),
-}).filter(({ batch, m, n, k }) =>
-  [...batch, ...m, ...n, ...k].reduce((total, extent) => total * extent, 1) < 4e6
-);
-const epilogues = fc.constantFrom<EpilogueKind>(
-  "plain",
-  "biasGelu",
-  "residualAndSum",
-  "transposed",
-);
+  terms: fc.oneof(
+    { weight: 2, arbitrary: fc.array(term, { minLength: 1, maxLength: 1 }) },
+    { weight: 1, arbitrary: fc.array(term, { minLength: 2, maxLength: 3 }) },
+  ),
+  epilogue: epilogues,
+}).filter((part) => workOf(part) < 4e6);
+const parts = fc.oneof(
+  { weight: 2, arbitrary: fc.tuple(part) },
+  { weight: 1, arbitrary: fc.array(part, { minLength: 2, maxLength: 4 }) },
+).filter((parts) => parts.reduce((sum, part) => sum + workOf(part), 0) < 4e6);
 const microkernels = fc.constantFrom(...Object.keys(MICROKERNELS) as MicrokernelName[]);
 
 for (const relaxedSimd of [true, false]) {
   const kind = relaxedSimd ? "relaxed" : "plain";
   Deno.test(`wasm matmul (${kind} SIMD) agrees with its definition`, () => {
     fc.assert(
-      fc.property(
-        axes,
-        operandShape,
-        operandShape,
-        epilogues,
-        microkernels,
-        (axes, a, b, epilogue, microkernel) => {
-          const kernel = matmul(axes, a, b, epilogue);
-          for (const comparison of compareTemplate(kernel, { relaxedSimd, microkernel }, noise)) {
-            const error = relativeError(comparison, typicalSum(kernel));
-            assert(error < 3e-6, `${comparison.name} is off by ${error}`);
-          }
-        },
-      ),
-      { numRuns: 100 },
+      fc.property(parts, microkernels, (parts, microkernel) => {
+        assertAgrees(matmul(...parts), { relaxedSimd, microkernel });
+      }),
+      { numRuns: 150 },
     );
   });
 
@@ -237,43 +274,83 @@ for (const relaxedSimd of [true, false]) {
       ? [[packed, packed], [turned, turned]] as const
       : [[packed, turned], [turned, packed]] as const;
     for (const [a, b] of pairs) {
-      const axes = { batch: [], m: [250], n: [137], k: [400], still: [] };
-      const kernel = matmul(axes, a, b, "biasGelu");
-      for (const comparison of compareTemplate(kernel, { relaxedSimd }, noise)) {
-        const error = relativeError(comparison, typicalSum(kernel));
-        assert(error < 3e-6, `${comparison.name} is off by ${error}`);
-      }
+      const terms = [{ k: [400], still: [], a, b }];
+      const part: PartSpec = { batch: [], m: [250], n: [137], terms, epilogue: "biasGelu" };
+      assertAgrees(matmul(part), { relaxedSimd });
     }
   });
 }
 
-Deno.test("wasm matmul: parts of a long k are summed apart, then added", () => {
-  const turned = { order: [6, 5, 4, 3, 2, 1, 0], gap: 0, offset: 2 };
+const PLAIN: OperandShape = { order: [0, 1, 2], gap: 0, offset: 0 };
+const TURNED: OperandShape = { order: [6, 5, 4, 3, 2, 1, 0], gap: 0, offset: 2 };
+
+function product(k: readonly number[], a = PLAIN, b = PLAIN): TermSpec {
+  return { k, still: [], a, b };
+}
+
+Deno.test("wasm matmul: slices of a long k are summed apart, then added", () => {
   const cases = [
-    { batch: [], m: [37], n: [29], k: [1500], still: [] },
-    { batch: [2], m: [5, 6], n: [3, 4], k: [40, 31], still: [] },
+    { batch: [], m: [37], n: [29], terms: [product([1500], TURNED, TURNED)] },
+    { batch: [2], m: [5, 6], n: [3, 4], terms: [product([40, 31], TURNED, TURNED)] },
+    {
+      batch: [],
+      m: [37],
+      n: [29],
+      terms: [product([900], TURNED), product([0]), product([7]), product([800], PLAIN, TURNED)],
+    },
   ];
-  for (const axes of cases) {
+  for (const part of cases) {
     for (const epilogue of ["biasGelu", "residualAndSum"] as const) {
-      const kernel = matmul(axes, turned, turned, epilogue);
+      const kernel = matmul({ ...part, epilogue });
       const { emitted } = loadTemplate(kernel, { relaxedSimd: true });
       assertEquals(emitted.phases.length, 2);
-      for (const comparison of compareTemplate(kernel, { relaxedSimd: true }, noise)) {
-        const error = relativeError(comparison, typicalSum(kernel));
-        assert(error < 3e-6, `${comparison.name} is off by ${error}`);
-      }
+      assertAgrees(kernel, { relaxedSimd: true });
     }
   }
 });
 
+Deno.test("wasm matmul: terms in several blocks of every axis add up", () => {
+  const terms = [product([400]), product([390], TURNED), product([20, 20], PLAIN, TURNED)];
+  const part: PartSpec = { batch: [], m: [250], n: [137], terms, epilogue: "biasGelu" };
+  assertAgrees(matmul(part), { relaxedSimd: true });
+});
+
+Deno.test("wasm matmul: parts with and without a second phase run side by side", () => {
+  const parts: PartSpec[] = [
+    { batch: [], m: [40], n: [30], terms: [product([9])], epilogue: "residualAndSum" },
+    { batch: [], m: [37], n: [29], terms: [product([1500], TURNED)], epilogue: "biasGelu" },
+    { batch: [3], m: [], n: [4], terms: [product([0])], epilogue: "plain" },
+    { batch: [], m: [64], n: [48], terms: [product([700], TURNED)], epilogue: "transposed" },
+  ];
+  const kernel = matmul(...parts);
+  const { emitted } = loadTemplate(kernel, { relaxedSimd: true });
+  assertEquals(emitted.phases.length, 2);
+  assertAgrees(kernel, { relaxedSimd: true });
+});
+
+Deno.test("wasm matmul: units of parts that differ in size are about as large", () => {
+  const part = (n: number): PartSpec => ({
+    batch: [],
+    m: [197],
+    n: [n],
+    terms: [product([192])],
+    epilogue: "plain",
+  });
+  const units = (...sizes: number[]) =>
+    loadTemplate(matmul(...sizes.map(part)), { relaxedSimd: true }).emitted.phases[0]?.units ?? 0;
+  const [narrow, wide] = [units(192), units(768)];
+  assertEquals(units(192, 192, 192, 768) < 3 * narrow + wide, true);
+  assertEquals(units(192, 192, 192, 768) >= 16, true);
+});
+
 Deno.test("wasm matmul: NaN and infinity reach exactly the results that they belong to", () => {
-  const shape = { order: [0, 1, 2], gap: 0, offset: 0 };
-  const kernel = matmul(
-    { batch: [], m: [13], n: [11], k: [37], still: [] },
-    shape,
-    shape,
-    "plain",
-  );
+  const kernel = matmul({
+    batch: [],
+    m: [13],
+    n: [11],
+    terms: [product([37])],
+    epilogue: "plain",
+  });
   const loaded = loadTemplate(kernel, { relaxedSimd: true });
   const [a, b, out] = loaded.arrays;
   if (a === undefined || b === undefined || out === undefined) throw new TypeError("No buffers");
@@ -290,8 +367,7 @@ Deno.test("wasm matmul: NaN and infinity reach exactly the results that they bel
 });
 
 Deno.test("wasm matmul: an unknown microkernel is refused", () => {
-  const shape = { order: [], gap: 0, offset: 0 };
-  const kernel = matmul({ batch: [], m: [2], n: [2], k: [2], still: [] }, shape, shape, "plain");
+  const kernel = matmul({ batch: [], m: [2], n: [2], terms: [product([2])], epilogue: "plain" });
   const microkernel = "9x9" as MicrokernelName;
   assertThrows(
     () => loadTemplate(kernel, { relaxedSimd: true, microkernel }),

@@ -150,24 +150,25 @@ Deno.test("a matmul with two row axes, a transposed operand and an epilogue", ()
     kind: "matmul",
     name: "matmul",
     buffers: [f32Buffer("a", 8), f32Buffer("b", 6), f32Buffer("out", 12, "write")],
-    a: { buffer: 0, offset: 0 },
-    b: { buffer: 1, offset: 0 },
-    batch: [],
-    m: [
-      { variable: "m0", extent: 2, strideA: 4, strideB: 0 },
-      { variable: "m1", extent: 2, strideA: 2, strideB: 0 },
-    ],
-    n: [{ variable: "n", extent: 3, strideA: 0, strideB: 2 }],
-    k: [{ variable: "k", extent: 2, strideA: 1, strideB: 1 }],
-    epilogue: [{
-      kind: "store",
-      buffer: 2,
-      index: binary(
-        "add",
-        binary("mul", binary("add", binary("mul", at("m0"), i32(2)), at("m1")), i32(3)),
-        at("n"),
-      ),
-      value: binary("mul", acc, { kind: "const", type: "f32", value: 2 }),
+    parts: [{
+      batch: [],
+      m: [{ variable: "m0", extent: 2 }, { variable: "m1", extent: 2 }],
+      n: [{ variable: "n", extent: 3 }],
+      terms: [{
+        a: { buffer: 0, offset: 0, batchStrides: [], freeStrides: [4, 2], kStrides: [1] },
+        b: { buffer: 1, offset: 0, batchStrides: [], freeStrides: [2], kStrides: [1] },
+        k: [2],
+      }],
+      epilogue: [{
+        kind: "store",
+        buffer: 2,
+        index: binary(
+          "add",
+          binary("mul", binary("add", binary("mul", at("m0"), i32(2)), at("m1")), i32(3)),
+          at("n"),
+        ),
+        value: binary("mul", acc, { kind: "const", type: "f32", value: 2 }),
+      }],
     }],
   };
   const out = new Float32Array(12);

@@ -101,9 +101,9 @@ Deno.test("bias and activation become a matmul's epilogue", () => {
   assertEquals(
     printSteps(lowered({ y })),
     `matmul_contract_add_tanh_1x15x6x8(read in0: f32[120], read in1: f32[48], write out2: f32[90], read in3: f32[6])
-  matmul batch [] m [i_a:3 (40, 0), i_b:5 (8, 0)] n [i_d:6 (0, 1)] k [i_c:8 (1, 6)]
-  a = in0 + 0, b = in1 + 0
-  out2[(((i_a * 30) + (i_b * 6)) + i_d)] = tanh((acc + in3[i_d]))`,
+  matmul batch [] m [i_a:3, i_b:5] n [i_d:6]:
+    acc += k [8] in0[0 + (; 40, 8; 1)] * in1[0 + (; 1; 6)]
+    out2[(((i_a * 30) + (i_b * 6)) + i_d)] = tanh((acc + in3[i_d]))`,
   );
 });
 

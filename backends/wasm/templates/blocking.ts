@@ -6,7 +6,8 @@ export interface MatmulExtents {
   readonly batch: number;
   readonly m: number;
   readonly n: number;
-  readonly k: number;
+  /** Length of each term's sums. */
+  readonly k: readonly number[];
 }
 
 /** Sizes of the blocks; the last block of each kind may be smaller. */
@@ -16,10 +17,12 @@ export interface Blocking {
   /** Rows and columns of a work unit. */
   readonly rows: number;
   readonly columns: number;
-  /** Length of the sums that are made in registers at once. */
-  readonly k: number;
-  /** How many units share the sums of one block of rows and columns, each over a part of k. */
-  readonly kParts: number;
+  /** Length of the sums that are made in registers at once, in each term. */
+  readonly k: readonly number[];
+  /** Whether all terms' packed columns fit in scratch, so that they are packed once for all rows. */
+  readonly columnsStay: boolean;
+  /** How many units share the sums of one block of rows and columns, each over a slice of k. */
+  readonly kSlices: number;
 }
 
 /** Of a panel of eight columns this many rows, 12 KiB, leave room in the first cache for the rows of a. */
@@ -32,21 +35,23 @@ const MAX_COLUMNS_PACKED = 256;
 const MIN_COLUMNS = 32;
 /** Units wanted, so that several threads share the work evenly. */
 const WANTED_UNITS = 16;
-/** A part of k is at least as long, so that adding the parts up costs little. */
-const MIN_PART_K = 256;
-/** Limit of the memory that the sums of all parts take. */
-const MAX_PART_BYTES = 4 << 20;
+/** A slice of k is at least as long, so that adding the slices up costs little. */
+const MIN_SLICE_K = 256;
+/** Limit of the memory that the sums of all slices take. */
+const MAX_SLICES_BYTES = 4 << 20;
 /** Multiplications below which a unit is not cut further. */
 const MIN_UNIT_WORK = 1 << 18;
 
 /**
  * Chooses the blocks from the sizes alone: never from the number of threads, so that results do not
- * depend on it. `packsRows` says that the left operand must be packed.
+ * depend on it. `packsRows` says that a left operand must be packed; `share`, from 0 to 1, how much of
+ * the kernel's work this is, and so how many of the units wanted.
  */
 export function chooseBlocking(
   extents: MatmulExtents,
   maxTileRows: number,
   packsRows: boolean,
+  share: number,
 ): Blocking {
   const { m, n, k } = extents;
   const tileRows = evenPart(m, maxTileRows, 1);
@@ -56,15 +61,23 @@ export function chooseBlocking(
     rows: evenPart(m, MAX_ROWS, rowStep),
     columns: evenPart(n, packsRows ? MAX_COLUMNS_PACKED : MAX_COLUMNS, 8),
   };
-  const wantedParts = packsRows ? choosePartsOfK(extents, whole) : 1;
-  const kBlock = evenPart(k, Math.max(Math.min(MAX_K, Math.ceil(k / wantedParts)), 1), 8);
-  const kBlocks = Math.ceil(k / kBlock);
-  if (wantedParts > 1 && kBlocks > 1) {
-    // As many parts as have at least one block.
-    const kParts = Math.ceil(kBlocks / Math.ceil(kBlocks / wantedParts));
-    return { ...whole, k: kBlock, kParts };
+  const totalK = sumOf(k);
+  const units = Math.max(Math.ceil(WANTED_UNITS * share), 1);
+  const wantedSlices = packsRows ? chooseSlicesOfK(extents, whole, units) : 1;
+  const limit = Math.max(Math.min(MAX_K, Math.ceil(totalK / wantedSlices)), 1);
+  const kBlock = k.map((length) => evenPart(length, limit, 8));
+  const kBlocks = sumOf(k.map((length, term) => Math.ceil(length / (kBlock[term] ?? 1))));
+  if (wantedSlices > 1 && kBlocks > 1) {
+    // As many slices as have at least one block.
+    const kSlices = Math.ceil(kBlocks / Math.ceil(kBlocks / wantedSlices));
+    return { ...whole, k: kBlock, columnsStay: false, kSlices };
   }
-  return { ...cutUnits(extents, whole, rowStep, packsRows), k: kBlock, kParts: 1 };
+  const tile = cutUnits(extents, whole, rowStep, packsRows, units);
+  return { ...tile, k: kBlock, columnsStay: 0 < totalK && totalK <= MAX_K, kSlices: 1 };
+}
+
+function sumOf(values: readonly number[]): number {
+  return values.reduce((sum, value) => sum + value, 0);
 }
 
 interface Tile {
@@ -78,15 +91,16 @@ function countTiles({ batch, m, n }: MatmulExtents, { rows, columns }: Tile): nu
 }
 
 /**
- * Parts of k, where both operands are packed and a long k offers more work than few rows and columns:
+ * Slices of k, where both operands are packed and a long k offers more work than few rows and columns:
  * cutting those would pack each operand several times.
  */
-function choosePartsOfK(extents: MatmulExtents, tile: Tile): number {
-  const { batch, m, n, k } = extents;
+function chooseSlicesOfK(extents: MatmulExtents, tile: Tile, units: number): number {
+  const { batch, m, n } = extents;
+  const k = sumOf(extents.k);
   if (batch * m * n * k < 2 * MIN_UNIT_WORK) return 1;
-  const wanted = Math.ceil(WANTED_UNITS / countTiles(extents, tile));
+  const wanted = Math.ceil(units / countTiles(extents, tile));
   const bytes = 4 * batch * m * roundUp(n, 8);
-  const most = Math.min(Math.floor(k / MIN_PART_K), Math.floor(MAX_PART_BYTES / bytes));
+  const most = Math.min(Math.floor(k / MIN_SLICE_K), Math.floor(MAX_SLICES_BYTES / bytes));
   return Math.max(Math.min(wanted, most), 1);
 }
 
@@ -99,16 +113,18 @@ function cutUnits(
   tile: Tile,
   rowStep: number,
   packsRows: boolean,
+  units: number,
 ): Tile {
+  const k = sumOf(extents.k);
   let { rows, columns } = tile;
   const count = () => countTiles(extents, { ...tile, rows, columns });
-  const isLarge = () => rows * columns * extents.k >= 2 * MIN_UNIT_WORK;
+  const isLarge = () => rows * columns * k >= 2 * MIN_UNIT_WORK;
   if (!packsRows && isLarge()) {
-    const blocks = Math.ceil(WANTED_UNITS * Math.ceil(extents.n / columns) / count());
-    const least = Math.max(MIN_COLUMNS, MIN_UNIT_WORK / (rows * extents.k));
+    const blocks = Math.ceil(units * Math.ceil(extents.n / columns) / count());
+    const least = Math.max(MIN_COLUMNS, MIN_UNIT_WORK / (rows * k));
     columns = Math.min(columns, evenPart(extents.n, Math.max(extents.n / blocks, least), 8));
   }
-  while (count() < WANTED_UNITS && isLarge()) {
+  while (count() < units && isLarge()) {
     if (columns >= 2 * MIN_COLUMNS && columns > rows) {
       columns = evenPart(columns, Math.ceil(columns / 2), 8);
     } else if (rows >= 2 * rowStep && rows >= 48) {

@@ -82,6 +82,19 @@ export function getMin(f: FunctionBuilder, local: Local, limit: number): void {
   f.select("i32");
 }
 
+/** `local = min(max(local, low), high)`, signed. */
+export function clamp(f: FunctionBuilder, local: Local, low: number, high: number): void {
+  for (const [limit, keeps] of [[low, f.i32.gt_s], [high, f.i32.lt_s]] as const) {
+    f.get(local);
+    f.i32.const(limit);
+    f.get(local);
+    f.i32.const(limit);
+    keeps();
+    f.select("i32");
+    f.set(local);
+  }
+}
+
 /** A new local with a constant. */
 export function constant(f: FunctionBuilder, value: number): Local {
   const local = f.local("i32");

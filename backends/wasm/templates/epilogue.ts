@@ -8,13 +8,13 @@ import type {
   KernelBuffer,
   LoopRange,
   MatmulAxis,
-  MatmulKernel,
+  MatmulPart,
   Statement,
 } from "../../../compiler/loop_ir.ts";
 import type { Local, ModuleBuilder } from "../encoder.ts";
 import { emitInto } from "../emit/loop_kernel.ts";
 import { i32s } from "./control_flow.ts";
-import type { MatmulRoles } from "./matmul.ts";
+import type { MatmulRoles } from "./matmul_roles.ts";
 import type { Range } from "./operands.ts";
 import { boundBuffers, type KernelFunction } from "./template.ts";
 
@@ -34,19 +34,26 @@ export interface FinishedBlock {
   readonly columns: Range;
 }
 
+/** The kernel around the part, and how its epilogue is emitted. */
+export interface EpilogueOptions {
+  readonly name: string;
+  readonly buffers: readonly KernelBuffer[];
+  readonly relaxedSimd: boolean;
+}
+
 /** Emits the epilogue's function. */
 export function emitEpilogue(
   module: ModuleBuilder,
-  kernel: MatmulKernel,
+  part: MatmulPart,
   roles: MatmulRoles,
   shape: SumsShape,
-  relaxedSimd: boolean,
+  { name, buffers, relaxedSimd }: EpilogueOptions,
 ): number {
-  const bound = boundBuffers(kernel.buffers);
-  if (bound.length < kernel.buffers.length) {
-    throw new TypeError(`Matmul kernel ${kernel.name} has scratch buffers; only loop kernels may`);
+  const bound = boundBuffers(buffers);
+  if (bound.length < buffers.length) {
+    throw new TypeError(`Matmul kernel ${name} has scratch buffers; only loop kernels may`);
   }
-  const f = module.function(`${kernel.name}_epilogue`, {
+  const f = module.function(`${name}_epilogue`, {
     params: i32s(PARAMETERS.length + bound.length),
     results: [],
   });
@@ -61,11 +68,11 @@ export function emitEpilogue(
     {
       module,
       f,
-      buffers: [...kernel.buffers, sums],
+      buffers: [...buffers, sums],
       addresses: [...bufferLocals, f.param(0)],
       variables: new Map(PARAMETERS.map((name, position) => [outer(name), f.param(position)])),
     },
-    epilogueLoops(kernel, roles, kernel.buffers.length, shape),
+    epilogueLoops(part, roles, buffers.length, shape),
     { relaxedSimd },
   );
   return f.index;
@@ -97,7 +104,7 @@ function outer(name: typeof PARAMETERS[number] | "row" | "segment"): string {
 }
 
 function epilogueLoops(
-  kernel: MatmulKernel,
+  part: MatmulPart,
   roles: MatmulRoles,
   sums: number,
   shape: SumsShape,
@@ -109,7 +116,7 @@ function epilogueLoops(
   };
   const body = [
     ...coordinates(roles.m, variable(row.variable)),
-    ...columnLoops(kernel, roles.n, sums, shape),
+    ...columnLoops(part, roles.n, sums, shape),
   ];
   return [
     ...coordinates(roles.batch, variable(outer("batch"))),
@@ -119,7 +126,7 @@ function epilogueLoops(
 
 /** Loops over the block's columns; outer axes of n, if any, are a loop of their own. */
 function columnLoops(
-  kernel: MatmulKernel,
+  part: MatmulPart,
   axes: readonly MatmulAxis[],
   sums: number,
   shape: SumsShape,
@@ -128,7 +135,7 @@ function columnLoops(
   const moving = axes.filter((axis) => axis.extent > 1);
   const innermost = moving.at(-1) ?? axes.at(-1);
   if (innermost === undefined) {
-    return [loadSum(sums, shape, start, constant(0)), ...kernel.epilogue];
+    return [loadSum(sums, shape, start, constant(0)), ...part.epilogue];
   }
   const still = axes.filter((axis) => axis !== innermost && axis.extent === 1)
     .map((axis): Statement => ({ kind: "let", name: axis.variable, value: constant(0) }));
@@ -136,7 +143,7 @@ function columnLoops(
     kind: "loop",
     range: { variable: innermost.variable, ...range },
     vectorize: true,
-    body: [loadSum(sums, shape, first, variable(innermost.variable)), ...kernel.epilogue],
+    body: [loadSum(sums, shape, first, variable(innermost.variable)), ...part.epilogue],
   });
   if (moving.length <= 1) return [...still, overInnermost(start, { start, end })];
   const segment = variable(outer("segment"));

@@ -28,6 +28,22 @@ export interface RowBlock {
   readonly offset: Local;
 }
 
+/** Bytes that a left operand needs for its packed rows, if it packs any. */
+export function packedRowsBytes(limits: { readonly rows: number; readonly k: number }): number {
+  return limits.rows * packedRowBytes(limits.k);
+}
+
+/** A line more than needed, so that neighbouring rows do not share a set of the first cache. */
+function packedRowBytes(k: number): number {
+  return roundUp(4 * k, CACHE_LINE) + CACHE_LINE;
+}
+
+/** Scratch offsets to pack at, of operands that are not packed at the same time. */
+export interface PackedAt {
+  readonly left: number | undefined;
+  readonly right: number | undefined;
+}
+
 /** The left side: a table of row addresses, and packed rows where `k` is not contiguous. */
 export class LeftOperand {
   readonly packing: RowPacking;
@@ -39,27 +55,30 @@ export class LeftOperand {
   readonly #offsets: { readonly [Part in keyof LeftScratch]: number };
   #scratch: LeftScratch | undefined;
 
-  /** Reserves scratch for up to `maxRows` rows and blocks of up to `maxK`. */
+  /**
+   * Reserves scratch for blocks of up to `limits.rows` rows and `limits.k` k. Packed rows lie at the
+   * offset `packedAt` if there is one.
+   */
   constructor(
     module: ModuleBuilder,
     rows: AxisList,
     k: AxisList,
     limits: { readonly rows: number; readonly k: number },
     layout: ScratchLayout,
+    packedAt?: number | undefined,
   ) {
     this.#module = module;
     this.#rows = rows;
     this.#k = k;
     this.#maxRows = limits.rows;
     this.packing = chooseRowPacking(rows, k);
-    // A line more than needed, so that neighbouring rows do not share a set of the first cache.
-    this.#packedRowBytes = roundUp(4 * limits.k, CACHE_LINE) + CACHE_LINE;
+    this.#packedRowBytes = packedRowBytes(limits.k);
     const packs = this.packing !== "none";
     this.#offsets = {
       rowTable: layout.reserve(4 * limits.rows),
       packedTable: layout.reserve(packs ? 4 * limits.rows : 0),
       kTable: layout.reserve(packs ? 4 * limits.k : 0),
-      packed: layout.reserve(packs ? limits.rows * this.#packedRowBytes : 0),
+      packed: packedAt ?? layout.reserve(packs ? packedRowsBytes(limits) : 0),
     };
   }
 
@@ -124,13 +143,17 @@ export class RightOperand {
   readonly #offsets: { readonly [Part in keyof RightScratch]: number };
   #scratch: RightScratch | undefined;
 
-  /** Reserves scratch for blocks of up to `limits.columns` columns and `limits.k` k. */
+  /**
+   * Reserves scratch for blocks of up to `limits.columns` columns and `limits.k` k. Packed columns lie
+   * at the offset `packedAt` if there is one.
+   */
   constructor(
     module: ModuleBuilder,
     columns: AxisList,
     k: AxisList,
     limits: { readonly columns: number; readonly k: number },
     layout: ScratchLayout,
+    packedAt?: number | undefined,
   ) {
     this.#module = module;
     this.#columns = columns;
@@ -139,7 +162,7 @@ export class RightOperand {
     this.#offsets = {
       columnTable: layout.reserve(4 * roundUp(limits.columns, COLUMN_GROUP)),
       kTable: layout.reserve(4 * limits.k),
-      packed: layout.reserve(packedColumnsBytes(limits.columns, limits.k)),
+      packed: packedAt ?? layout.reserve(packedColumnsBytes(limits.columns, limits.k)),
     };
   }
 

@@ -1,5 +1,5 @@
-/** The second phase of a matmul whose k is in parts: adds up the parts' sums and runs the epilogue. */
-import type { MatmulKernel } from "../../../compiler/loop_ir.ts";
+/** The second phase of a matmul whose k is in slices: adds up the slices' sums and runs the epilogue. */
+import type { KernelBuffer } from "../../../compiler/loop_ir.ts";
 import type { FunctionBuilder, Local, ModuleBuilder } from "../encoder.ts";
 import {
   blockRange,
@@ -12,9 +12,9 @@ import {
 import { callEpilogue } from "./epilogue.ts";
 import { kernelFunction, type KernelPhase } from "./template.ts";
 
-/** Sums of all parts, `[part, batch, row, column]` in shared scratch. */
+/** Sums of all slices, `[slice, batch, row, column]` in shared scratch. */
 export interface PartialSums {
-  readonly parts: number;
+  readonly slices: number;
   readonly batch: number;
   readonly rows: number;
   readonly columns: number;
@@ -25,19 +25,19 @@ export interface PartialSums {
 /** Rows of a work unit. */
 const UNIT_ROWS = 16;
 
-/** Size of the parts' sums. */
-export function partsBytes({ parts, batch, rows, rowBytes }: PartialSums): number {
-  return parts * batch * rows * rowBytes;
+/** Size of the slices' sums. */
+export function slicesBytes({ slices, batch, rows, rowBytes }: PartialSums): number {
+  return slices * batch * rows * rowBytes;
 }
 
-/** Emits the phase; its units are blocks of rows. Parts are added in order. */
-export function emitAddParts(
+/** Emits the phase; its units are blocks of rows. Slices are added in order. */
+export function emitAddSlices(
   module: ModuleBuilder,
-  kernel: MatmulKernel,
+  kernel: { readonly name: string; readonly buffers: readonly KernelBuffer[] },
   sums: PartialSums,
   epilogue: number,
 ): KernelPhase {
-  const fn = kernelFunction(module, `${kernel.name}_add_parts`, kernel.buffers);
+  const fn = kernelFunction(module, `${kernel.name}_add_slices`, kernel.buffers);
   const { f } = fn;
   const rowBlocks = Math.ceil(sums.rows / UNIT_ROWS);
   const [batch, rowBlock, start, end] = [0, 1, 2, 3].map(() => f.local("i32")) as [
@@ -61,7 +61,7 @@ export function emitAddParts(
     timesConstant(f, sums.rowBytes);
     f.i32.add();
     f.set(end);
-    addParts(f, start, end, sums);
+    addSlices(f, start, end, sums);
     const columns = { start: constant(f, 0), count: constant(f, sums.columns) };
     callEpilogue(epilogue, fn, { batch, rows, columns }, start);
     increment(f, fn.lo, 1);
@@ -69,18 +69,18 @@ export function emitAddParts(
   return { functionIndex: f.index, units: sums.batch * rowBlocks };
 }
 
-/** Adds, from `start` to `end`, what the other parts have at the same place. */
-function addParts(f: FunctionBuilder, start: Local, end: Local, sums: PartialSums): void {
-  const partBytes = partsBytes({ ...sums, parts: 1 });
+/** Adds, from `start` to `end`, what the other slices have at the same place. */
+function addSlices(f: FunctionBuilder, start: Local, end: Local, sums: PartialSums): void {
+  const sliceBytes = slicesBytes({ ...sums, slices: 1 });
   const address = f.local("i32");
   f.get(start);
   f.set(address);
   whileBelow(f, address, end, () => {
     f.get(address);
-    for (let part = 0; part < sums.parts; part++) {
+    for (let slice = 0; slice < sums.slices; slice++) {
       f.get(address);
-      f.v128.load(part * partBytes);
-      if (part > 0) f.f32x4.add();
+      f.v128.load(slice * sliceBytes);
+      if (slice > 0) f.f32x4.add();
     }
     f.v128.store();
     increment(f, address, 16);

@@ -1,0 +1,352 @@
+/**
+ * One part of a matmul: blocked products of packed panels, and an epilogue on each finished block.
+ *
+ * A work unit is one block of rows and columns of one batch entry. For each block of k of each term it
+ * packs the right operand's columns (and the left operand's rows, where k is not contiguous), adds
+ * their product to the unit's sums in scratch, and runs the epilogue on them after the last. Where k
+ * is long and the result small, units are slices of k as well, and a second phase adds up their sums.
+ */
+import type { KernelBuffer, MatmulPart } from "../../../compiler/loop_ir.ts";
+import type { FunctionBuilder, Local, ModuleBuilder } from "../encoder.ts";
+import { emitAddSlices, slicesBytes } from "./add_slices.ts";
+import { type Blocking, chooseBlocking, type MatmulExtents } from "./blocking.ts";
+import {
+  blockRange,
+  clamp,
+  constant,
+  divideWithRest,
+  increment,
+  localPlus,
+  timesConstant,
+  whileBelow,
+} from "./control_flow.ts";
+import { callEpilogue, emitEpilogue, type SumsShape } from "./epilogue.ts";
+import { callGemmBlock, emitGemmBlock } from "./gemm_block.ts";
+import { assignRoles, type MatmulRoles } from "./matmul_roles.ts";
+import { packsRows, termAxes, TermEmitter } from "./matmul_term.ts";
+import { MICROKERNELS, PANEL_COLUMNS } from "./microkernel.ts";
+import { packedRowsBytes, type Range } from "./operands.ts";
+import { packedColumnsBytes } from "./pack_columns.ts";
+import {
+  chosenMicrokernel,
+  type EmittedKernel,
+  type KernelFunction,
+  kernelFunction,
+  roundUp,
+  ScratchLayout,
+  type TemplateOptions,
+} from "./template.ts";
+
+/** The kernel around a part, and how it is emitted. */
+export interface PartOptions extends TemplateOptions {
+  /** For the part's functions. */
+  readonly name: string;
+  /** The kernel's. */
+  readonly buffers: readonly KernelBuffer[];
+  /** How much of the kernel's work this part is, from 0 to 1. */
+  readonly share: number;
+}
+
+/** Emits a part as a kernel of its own. */
+export function emitMatmulPart(
+  module: ModuleBuilder,
+  part: MatmulPart,
+  options: PartOptions,
+): EmittedKernel {
+  return new PartEmitter(module, part, options).emit();
+}
+
+/** Locals that describe the unit at hand. */
+interface MatmulUnit {
+  readonly batch: Local;
+  /** Which slice of k. */
+  readonly slice: Local;
+  readonly rows: Range;
+  readonly columns: Range;
+}
+
+/** Where a unit's sums are made, and whether there are any yet: not zero once there are. */
+interface SumsTarget {
+  readonly sums: Local;
+  readonly accumulate: Local;
+}
+
+class PartEmitter {
+  readonly #module: ModuleBuilder;
+  readonly #part: MatmulPart;
+  readonly #options: PartOptions;
+  readonly #roles: MatmulRoles;
+  readonly #extents: MatmulExtents;
+  readonly #blocking: Blocking;
+  readonly #layout = new ScratchLayout();
+  readonly #terms: readonly TermEmitter[];
+  /** Whether the packed columns, of all terms, stay while units move from rows to rows. */
+  readonly #columnsStay: boolean;
+
+  constructor(module: ModuleBuilder, part: MatmulPart, options: PartOptions) {
+    this.#module = module;
+    this.#part = part;
+    this.#options = options;
+    this.#roles = assignRoles(part);
+    const axes = part.terms.map((term, index) => termAxes(term, index, this.#roles));
+    const [first] = axes;
+    if (first === undefined) throw new RangeError(`Matmul kernel ${options.name} has no terms`);
+    this.#extents = {
+      batch: first.batchA.extent,
+      m: first.rows.extent,
+      n: first.columns.extent,
+      k: axes.map(({ kA }) => kA.extent),
+    };
+    const { rows: tileRows } = MICROKERNELS[chosenMicrokernel(options)];
+    const packs = axes.some(packsRows);
+    this.#blocking = chooseBlocking(this.#extents, tileRows, packs, options.share);
+    const { rows, columns, k, columnsStay } = this.#blocking;
+    this.#columnsStay = columnsStay;
+    const longest = { rows, columns, k: Math.max(...k) };
+    const left = this.#layout.reserve(packs ? packedRowsBytes(longest) : 0);
+    const right = columnsStay
+      ? undefined
+      : this.#layout.reserve(packedColumnsBytes(columns, longest.k));
+    this.#terms = part.terms.map((term, index) => {
+      const limits = { rows, columns, k: k[index] ?? 1 };
+      const packedAt = { left, right };
+      return new TermEmitter(module, term, axes[index] ?? first, limits, this.#layout, packedAt);
+    });
+  }
+
+  emit(): EmittedKernel {
+    const { kSlices } = this.#blocking;
+    const shape = this.#sumsShape;
+    const epilogue = emitEpilogue(this.#module, this.#part, this.#roles, shape, this.#options);
+    const products = this.#emitProducts(epilogue);
+    const units = this.#extents.batch * this.#rowBlocks * this.#columnBlocks;
+    if (kSlices === 1) {
+      return {
+        phases: [{ functionIndex: products, units }],
+        privateScratchBytes: this.#layout.bytes,
+        sharedScratchBytes: 0,
+      };
+    }
+    const { batch, m, n } = this.#extents;
+    const sums = { slices: kSlices, batch, rows: m, columns: n, rowBytes: 4 * shape.columns };
+    return {
+      phases: [
+        { functionIndex: products, units: units * kSlices },
+        emitAddSlices(this.#module, this.#options, sums, epilogue),
+      ],
+      privateScratchBytes: this.#layout.bytes,
+      sharedScratchBytes: slicesBytes(sums),
+    };
+  }
+
+  /** Emits the phase that makes the products, and runs the epilogue unless k is in slices. */
+  #emitProducts(epilogue: number): number {
+    const { rows, columns } = this.#sumsShape;
+    const isWhole = this.#blocking.kSlices === 1;
+    const sumsOffset = isWhole ? this.#layout.reserve(4 * rows * columns) : 0;
+    const fn = kernelFunction(this.#module, this.#options.name, this.#options.buffers);
+    const { f } = fn;
+    for (const term of this.#terms) term.begin(f, fn.privateScratch);
+    const sums = localPlus(f, isWhole ? fn.privateScratch : fn.sharedScratch, sumsOffset);
+    const columnsAtHand = f.local("i32");
+    whileBelow(f, fn.lo, fn.hi, () => {
+      const unit = this.#decodeUnit(f, fn.lo);
+      if (this.#columnsStay) this.#packColumnsOnce(fn, unit, columnsAtHand);
+      if (!isWhole) this.#findSliceSums(fn, unit, sums);
+      this.#sumTerms(fn, unit, sums);
+      if (isWhole) callEpilogue(epilogue, fn, unit, sums);
+      increment(f, fn.lo, 1);
+    });
+    return f.index;
+  }
+
+  get #rowBlocks(): number {
+    return Math.ceil(this.#extents.m / this.#blocking.rows);
+  }
+
+  get #columnBlocks(): number {
+    return Math.ceil(this.#extents.n / this.#blocking.columns);
+  }
+
+  /** Blocks of k of all terms, which follow each other. */
+  get #kBlocks(): number {
+    return this.#terms.reduce((sum, term) => sum + term.blocks, 0);
+  }
+
+  get #blocksOfSlice(): number {
+    return Math.ceil(this.#kBlocks / this.#blocking.kSlices);
+  }
+
+  /** Rows, and elements between rows, of the array that sums are made in. */
+  get #sumsShape(): SumsShape {
+    if (this.#blocking.kSlices === 1) return this.#blocking;
+    return { rows: this.#extents.m, columns: roundUp(this.#extents.n, PANEL_COLUMNS) };
+  }
+
+  /**
+   * Units that share the packed columns follow each other where those stay; else units that share the
+   * rows do, which then come from the second cache.
+   */
+  #decodeUnit(f: FunctionBuilder, unit: Local): MatmulUnit {
+    const [rowBlock, columnBlock, batch] = [f.local("i32"), f.local("i32"), f.local("i32")];
+    const slice = f.local("i32");
+    if (this.#columnsStay) {
+      divideWithRest(f, unit, this.#rowBlocks, batch, rowBlock);
+      divideWithRest(f, batch, this.#columnBlocks, batch, columnBlock);
+    } else {
+      divideWithRest(f, unit, this.#columnBlocks, batch, columnBlock);
+      divideWithRest(f, batch, this.#rowBlocks, batch, rowBlock);
+      divideWithRest(f, batch, this.#blocking.kSlices, batch, slice);
+    }
+    return {
+      batch,
+      slice,
+      rows: blockRange(f, rowBlock, this.#blocking.rows, this.#extents.m),
+      columns: blockRange(f, columnBlock, this.#blocking.columns, this.#extents.n),
+    };
+  }
+
+  /** Sets `sums` to where the unit's sums lie among those of all slices. */
+  #findSliceSums(fn: KernelFunction, unit: MatmulUnit, sums: Local): void {
+    const { f } = fn;
+    const { rows, columns } = this.#sumsShape;
+    f.get(unit.slice);
+    timesConstant(f, this.#extents.batch);
+    f.get(unit.batch);
+    f.i32.add();
+    timesConstant(f, rows);
+    f.get(unit.rows.start);
+    f.i32.add();
+    timesConstant(f, columns);
+    f.get(unit.columns.start);
+    f.i32.add();
+    timesConstant(f, 4);
+    f.get(fn.sharedScratch);
+    f.i32.add();
+    f.set(sums);
+  }
+
+  /** Packs the unit's columns, of all k, unless the unit before left the same ones. */
+  #packColumnsOnce(fn: KernelFunction, unit: MatmulUnit, columnsAtHand: Local): void {
+    const { f } = fn;
+    const wanted = f.local("i32");
+    f.get(fn.lo);
+    f.i32.const(this.#rowBlocks);
+    f.i32.div_u();
+    f.i32.const(1);
+    f.i32.add();
+    f.tee(wanted);
+    f.get(columnsAtHand);
+    f.i32.ne();
+    f.if(() => {
+      for (const term of this.#terms) {
+        if (term.blocks > 0) this.#packColumns(fn, unit, term, wholeK(f, term));
+      }
+      f.get(wanted);
+      f.set(columnsAtHand);
+    });
+  }
+
+  /** Sums the unit's blocks of k: all, or those of its slice. */
+  #sumTerms(fn: KernelFunction, unit: MatmulUnit, sums: Local): void {
+    const { f } = fn;
+    if (this.#kBlocks === 0) return this.#clearSums(f, unit, sums);
+    const target = { sums, accumulate: constant(f, 0) };
+    let firstBlock = 0;
+    for (const term of this.#terms) {
+      if (term.blocks === 0) continue;
+      if (this.#blocking.kSlices > 1) {
+        const [block, end] = this.#blocksInSlice(f, unit.slice, firstBlock, term.blocks);
+        f.get(block);
+        f.get(end);
+        f.i32.lt_u();
+        f.if(() => this.#sumBlocks(fn, unit, term, block, end, target));
+      } else if (term.blocks > 1) {
+        this.#sumBlocks(fn, unit, term, constant(f, 0), constant(f, term.blocks), target);
+      } else {
+        term.setRows(fn, unit.batch, unit.rows);
+        if (!this.#columnsStay) this.#packColumns(fn, unit, term, wholeK(f, term));
+        this.#sumBlock(f, unit, term, wholeK(f, term), target);
+      }
+      firstBlock += term.blocks;
+    }
+  }
+
+  /** New locals with the first and the end of those of a term's blocks that belong to a slice of k. */
+  #blocksInSlice(f: FunctionBuilder, slice: Local, firstBlock: number, blocks: number) {
+    const [start, end] = [f.local("i32"), f.local("i32")] as const;
+    f.get(slice);
+    timesConstant(f, this.#blocksOfSlice);
+    f.i32.const(firstBlock);
+    f.i32.sub();
+    f.tee(start);
+    f.i32.const(this.#blocksOfSlice);
+    f.i32.add();
+    f.set(end);
+    clamp(f, start, 0, blocks);
+    clamp(f, end, 0, blocks);
+    return [start, end] as const;
+  }
+
+  /** Sums a term's blocks from `block`, which moves, up to `end`. */
+  #sumBlocks(
+    fn: KernelFunction,
+    unit: MatmulUnit,
+    term: TermEmitter,
+    block: Local,
+    end: Local,
+    target: SumsTarget,
+  ): void {
+    const { f } = fn;
+    term.setRows(fn, unit.batch, unit.rows);
+    term.setColumns(fn, unit.batch, unit.columns);
+    whileBelow(f, block, end, () => {
+      const k = blockRange(f, block, term.blockLength, term.k);
+      term.right.pack(f, unit.columns.count, k);
+      this.#sumBlock(f, unit, term, k, target);
+      increment(f, block, 1);
+    });
+  }
+
+  #packColumns(fn: KernelFunction, unit: MatmulUnit, term: TermEmitter, k: Range): void {
+    term.setColumns(fn, unit.batch, unit.columns);
+    term.right.pack(fn.f, unit.columns.count, k);
+  }
+
+  /** Adds the products of a block of k, or sets the sums to them if they are the unit's first. */
+  #sumBlock(
+    f: FunctionBuilder,
+    unit: MatmulUnit,
+    term: TermEmitter,
+    k: Range,
+    { sums, accumulate }: SumsTarget,
+  ): void {
+    const { relaxedSimd } = this.#options;
+    const { rowTable, offset } = term.left.block(f, unit.rows.count, k);
+    callGemmBlock(f, emitGemmBlock(this.#module, this.#blocking.tileRows, relaxedSimd), {
+      rowTable,
+      aOffset: offset,
+      rows: unit.rows.count,
+      packed: term.right.packed,
+      k: k.count,
+      columns: unit.columns.count,
+      c: sums,
+      cRowBytes: 4 * this.#sumsShape.columns,
+      accumulate,
+    });
+    f.i32.const(1);
+    f.set(accumulate);
+  }
+
+  #clearSums(f: FunctionBuilder, unit: MatmulUnit, sums: Local): void {
+    f.get(sums);
+    f.i32.const(0);
+    f.get(unit.rows.count);
+    timesConstant(f, 4 * this.#sumsShape.columns);
+    f.memoryFill();
+  }
+}
+
+function wholeK(f: FunctionBuilder, term: TermEmitter): Range {
+  return { start: constant(f, 0), count: constant(f, term.k) };
+}
