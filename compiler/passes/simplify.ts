@@ -111,7 +111,12 @@ const foldUniformViews: RewriteRule = {
   },
 };
 
-/** x + 0, x * 1 and the like. */
+/** Whether adding the value gives every x back: a float -0 plus 0 is 0. */
+function addsNothing(value: number | undefined, dtype: DType): boolean {
+  return value === 0 && (dtype !== "f32" || Object.is(value, -0));
+}
+
+/** x + 0, x * 1 and the like, where they hold for every x: NaN, infinities and -0 too. */
 const identities: RewriteRule = {
   name: "arithmetic_identities",
   apply: (node) => {
@@ -121,11 +126,11 @@ const identities: RewriteRule = {
     const right = uniformValue(b);
     switch (node.op.name) {
       case "add":
-        if (right === 0) return a;
-        if (left === 0) return b;
+        if (addsNothing(right, node.dtype)) return a;
+        if (addsNothing(left, node.dtype)) return b;
         return b.op.name === "neg" ? sub(a, operandOf(b, 0)) : undefined;
       case "sub":
-        return right === 0 ? a : undefined;
+        return Object.is(right, 0) ? a : undefined;
       case "mul":
         if (right === 1) return a;
         if (left === 1) return b;
@@ -251,7 +256,8 @@ const reductions: RewriteRule = {
     const value = uniformValue(input);
     if (value !== undefined && node.dtype === "f32") {
       const count = staticSize(staticShape(input.shape)) / staticSize(staticShape(node.shape));
-      return filled(Math.fround(value * count), node);
+      // A sum starts at 0, so that of -0 is 0.
+      return filled(Math.fround(value * count) + 0, node);
     }
     return input.op.name === "sum" ? mergeSums(axes, input) : undefined;
   },
@@ -264,8 +270,8 @@ function mergeSums(outer: readonly number[], inner: Node): Node {
   return sum(source, [...folded, ...outer.map((axis) => left[axis] ?? 0)]);
 }
 
-/** A slice that keeps every element in place along all axes but changes nothing is its input. */
-const trailingSlices: RewriteRule = {
+/** A slice of a slice without steps is a slice. */
+const slicesOfSlices: RewriteRule = {
   name: "slices_of_slices",
   apply: (node) => {
     const input = node.inputs[0];
@@ -304,7 +310,7 @@ export const SIMPLIFY_RULES: readonly RewriteRule[] = [
   identities,
   involutions,
   views,
-  trailingSlices,
+  slicesOfSlices,
   reductions,
   doubling,
 ];
