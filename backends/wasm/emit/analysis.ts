@@ -4,6 +4,7 @@ import type { Accumulator, Expr, Statement } from "../../../compiler/loop_ir.ts"
 import type { Addresses } from "./addresses.ts";
 import type { ExpressionTable } from "./expression_table.ts";
 import { isMathFunction } from "../math/functions.ts";
+import { areDisjoint } from "./sets.ts";
 
 /** What a loop's iterations do: its statements, and the values it folds if it is a reduction's. */
 export interface LoopBody {
@@ -77,7 +78,7 @@ class LaneAnalysis {
   }
 
   #varies(expr: Expr): boolean {
-    return !this.#table.facts(expr).variables.isDisjointFrom(this.varying);
+    return !areDisjoint(this.#table.facts(expr).variables, this.varying);
   }
 
   /** Lanes cannot take different branches. */
@@ -109,7 +110,7 @@ function visitVarying(
 ): void {
   const seen = new Set<Expr>();
   const walk = (expr: Expr): void => {
-    if (seen.has(expr) || table.facts(expr).variables.isDisjointFrom(varying)) return;
+    if (seen.has(expr) || areDisjoint(table.facts(expr).variables, varying)) return;
     seen.add(expr);
     visit(expr);
     // An index that moves by a constant becomes part of the load's address.

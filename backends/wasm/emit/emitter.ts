@@ -23,6 +23,7 @@ import {
 } from "./scalar_operations.ts";
 import { Scope } from "./scope.ts";
 import { vectorBinary, vectorBitcast, vectorCast, vectorUnary } from "./vector_operations.ts";
+import { areDisjoint } from "./sets.ts";
 
 /** How lanes stand for iterations: lane j of vector u has the variable's value plus 4u + j. */
 export interface Lanes {
@@ -96,15 +97,14 @@ export class Emitter {
   /** Forgets what was loaded from these buffers: they are about to change. */
   forgetLoads(buffers: ReadonlySet<number>): void {
     if (buffers.size === 0) return;
-    const isStale = (expr: Expr): boolean =>
-      !this.table.facts(expr).buffers.isDisjointFrom(buffers);
+    const isStale = (expr: Expr): boolean => !areDisjoint(this.table.facts(expr).buffers, buffers);
     for (const scope of this.#scopes) scope.forget(isStale);
   }
 
   /** Whether the expression differs between lanes. */
   isVarying(expr: Expr): boolean {
     const varying = this.#lanes?.varying;
-    return varying !== undefined && !this.table.facts(expr).variables.isDisjointFrom(varying);
+    return varying !== undefined && !areDisjoint(this.table.facts(expr).variables, varying);
   }
 
   /** The scalar, evaluated now if that takes instructions. */

@@ -4,6 +4,7 @@ import type { Expr, Statement } from "../../../compiler/loop_ir.ts";
 import { type LoopBody, writtenBuffers } from "./analysis.ts";
 import type { Emitter } from "./emitter.ts";
 import { isTrivial } from "./expression_table.ts";
+import { areDisjoint } from "./sets.ts";
 
 /**
  * Emits the subexpressions of a loop's body that are the same in all of its iterations; `level` is the
@@ -89,7 +90,7 @@ class Hoisting {
   #isInvariant(expr: Expr, direct: boolean): boolean {
     if (this.#emitter.memory.level(expr) > this.#level) return false;
     const { buffers } = this.#emitter.table.facts(expr);
-    return buffers.size === 0 || (direct && buffers.isDisjointFrom(this.#written));
+    return buffers.size === 0 || (direct && areDisjoint(buffers, this.#written));
   }
 
   #keep(expr: Expr, asVector: boolean): void {
