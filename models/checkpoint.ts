@@ -5,7 +5,7 @@
 import { en } from "zod/locales";
 import * as z from "zod/mini";
 import type { HostTensor } from "./host_tensor.ts";
-import { readSafetensors, writeSafetensors } from "./safetensors.ts";
+import { readSafetensors, writeSafetensors } from "./safetensors_file.ts";
 import { isStrictObject, parseStrictJson, plainJson, StrictJsonError } from "./strict_json.ts";
 
 /** Where a run stands in its data. */

@@ -95,11 +95,10 @@ export { hostFoldIn, type HostKey, hostKey, hostPermutation, hostWords } from ".
 export {
   decodeSafetensors,
   encodeSafetensors,
-  readSafetensors,
   SafetensorsError,
   type SafetensorsFile,
-  writeSafetensors,
 } from "./safetensors.ts";
+export { readSafetensors, writeSafetensors } from "./safetensors_file.ts";
 export {
   learningRateAt,
   learningRateIn,
@@ -134,11 +133,6 @@ export {
   vitVariant,
   type VitVariantName,
 } from "./variants.ts";
-export {
-  loadParameters,
-  namedTensors,
-  saveParameters,
-  valuesFrom,
-  WeightsError,
-} from "./weights.ts";
+export { namedTensors, valuesFrom, WeightsError } from "./weights.ts";
+export { loadParameters, saveParameters } from "./weights_file.ts";
 export { type Vit, vit, type VitParameters } from "./vit.ts";

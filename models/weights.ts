@@ -1,8 +1,7 @@
-/** Parameters between programs, structures and files. */
+/** Parameters between programs, structures and named tensors. */
 import { flattenTree, unflattenTree } from "../graph/mod.ts";
 import { type HostTensor, hostTensor } from "./host_tensor.ts";
 import { isDeclaration, type ParameterValues } from "./parameters.ts";
-import { readSafetensors, writeSafetensors } from "./safetensors.ts";
 
 /** Tensors by name are not the parameters of the model. */
 export class WeightsError extends TypeError {
@@ -57,28 +56,4 @@ export function valuesFrom<Declarations>(
     values.set(name, Float32Array.from(tensor.data));
   }
   return unflattenTree(declarations, isDeclaration, values);
-}
-
-/**
- * Writes parameters, as a program's `get` gives them, into one safetensors file.
- *
- * @throws {TypeError} When something in the structure is no f32 tensor.
- * @throws {FileWriteError} When the file cannot be written.
- */
-export async function saveParameters(path: string | URL, values: unknown): Promise<void> {
-  await writeSafetensors(path, namedTensors(values));
-}
-
-/**
- * Reads the declared parameters from a safetensors file, in the structure that programs take.
- *
- * @throws {WeightsError} When they are not those of the declarations.
- * @throws {SafetensorsError} When the file is malformed.
- */
-export async function loadParameters<Declarations>(
-  path: string | URL,
-  declarations: Declarations,
-): Promise<ParameterValues<Declarations>> {
-  const { tensors } = await readSafetensors(path);
-  return valuesFrom(declarations, tensors, String(path));
 }

@@ -8,7 +8,8 @@ import {
   saveCheckpoint,
 } from "../../models/checkpoint.ts";
 import { type HostTensor, hostTensor } from "../../models/host_tensor.ts";
-import { readSafetensors, SafetensorsError, writeSafetensors } from "../../models/safetensors.ts";
+import { SafetensorsError } from "../../models/safetensors.ts";
+import { readSafetensors, writeSafetensors } from "../../models/safetensors_file.ts";
 import { assert, assertEquals, assertRejects } from "../support/assert.ts";
 import { fileURLToPath } from "node:url";
 

@@ -2,7 +2,7 @@
 import type { ReferenceTensor } from "../../graph/mod.ts";
 import type { VitOptions } from "../../models/config.ts";
 import type { HostTensor } from "../../models/host_tensor.ts";
-import { readSafetensors } from "../../models/safetensors.ts";
+import { readSafetensors } from "../../models/safetensors_file.ts";
 import golden from "../golden/vit_small.json" with { type: "json" };
 
 const { config } = golden;

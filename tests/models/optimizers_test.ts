@@ -1,7 +1,7 @@
 import { evaluateGraph } from "../../backends/reference/evaluate.ts";
 import { type ReferenceTensor, spec, trace, type TracedGraph } from "../../graph/mod.ts";
 import { ConfigError } from "../../models/config.ts";
-import { readSafetensors } from "../../models/safetensors.ts";
+import { readSafetensors } from "../../models/safetensors_file.ts";
 import { adam, type AdamOptions, type Optimizer, sgd } from "../../models/optimizers.ts";
 import { learningRateAt } from "../../models/schedules.ts";
 import { assert, assertAlmostEquals, assertEquals, assertThrows } from "../support/assert.ts";

@@ -14,10 +14,9 @@ import {
 import {
   decodeSafetensors,
   encodeSafetensors,
-  readSafetensors,
   SafetensorsError,
-  writeSafetensors,
 } from "../../models/safetensors.ts";
+import { readSafetensors, writeSafetensors } from "../../models/safetensors_file.ts";
 import { FILE_DTYPES } from "../../models/safetensors_header.ts";
 import {
   parseStrictJson,

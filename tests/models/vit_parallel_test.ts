@@ -7,7 +7,7 @@ import type { HostTensor } from "../../models/host_tensor.ts";
 import { imageSpec } from "../../models/image_model.ts";
 import { classificationLoss } from "../../models/losses.ts";
 import { initialize, isDeclaration } from "../../models/parameters.ts";
-import { readSafetensors } from "../../models/safetensors.ts";
+import { readSafetensors } from "../../models/safetensors_file.ts";
 import { parameterCount, vitVariant } from "../../models/variants.ts";
 import { vit } from "../../models/vit.ts";
 import { namedTensors, valuesFrom } from "../../models/weights.ts";

@@ -1,13 +1,8 @@
 import { type HostTensor, hostTensor } from "../../models/host_tensor.ts";
 import { normal } from "../../models/initializers.ts";
 import { declare, initialize } from "../../models/parameters.ts";
-import {
-  loadParameters,
-  namedTensors,
-  saveParameters,
-  valuesFrom,
-  WeightsError,
-} from "../../models/weights.ts";
+import { namedTensors, valuesFrom, WeightsError } from "../../models/weights.ts";
+import { loadParameters, saveParameters } from "../../models/weights_file.ts";
 import { assertEquals, assertThrows } from "../support/assert.ts";
 
 const declarations = {

@@ -5,7 +5,7 @@ import { makeNode, type Node } from "../../graph/node.ts";
 import type { ReferenceTensor } from "../../graph/op.ts";
 import { attentionLogSumExpRecord } from "../../graph/ops/attention.ts";
 import { erf } from "../../graph/ops/special.ts";
-import { readSafetensors } from "../../models/safetensors.ts";
+import { readSafetensors } from "../../models/safetensors_file.ts";
 import { assert, assertEquals } from "../support/assert.ts";
 
 const GOLDEN = new URL("../golden/", import.meta.url);
