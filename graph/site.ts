@@ -9,9 +9,15 @@ export interface Site {
   readonly column: number;
 }
 
-const LIBRARY = new URL("../", import.meta.url).href;
-const INNER_ROOMS = ["graph/", "compiler/", "backends/"].map((room) => LIBRARY + room);
+const OWN_FILE = /graph\/site\.ts$/;
+/** Beginnings of the library's file names: of three rooms, or of the one file of a bundle. */
+const INNER = OWN_FILE.test(import.meta.url)
+  ? ["graph/", "compiler/", "backends/"].map((room) => import.meta.url.replace(OWN_FILE, room))
+  : [import.meta.url];
 const DEPTH = 40;
+
+/** V8 and JavaScriptCore let the depth of stacks be set; elsewhere setting it changes nothing. */
+const errors: ErrorConstructor & { stackTraceLimit?: number | undefined } = Error;
 
 function parseFrame(frame: string): Site | undefined {
   const match = /\(?((?:file|https?|blob|data):[^)\s]*|\/[^)\s]*):(\d+):(\d+)\)?$/.exec(frame);
@@ -21,17 +27,17 @@ function parseFrame(frame: string): Site | undefined {
 }
 
 /**
- * The caller's place outside `graph/`, `compiler/` and `backends/`, or undefined where the engine
- * gives no stack (a bundled build has one file, whose own lines are then reported).
+ * The caller's place outside `graph/`, `compiler/` and `backends/`, or outside the bundle that holds
+ * them; undefined where there is none (such as in a user's bundle of everything) or no stack.
  */
 export function captureSite(): Site | undefined {
-  const limit = Error.stackTraceLimit;
-  Error.stackTraceLimit = DEPTH;
+  const limit = errors.stackTraceLimit;
+  errors.stackTraceLimit = DEPTH;
   const stack = new Error().stack ?? "";
-  Error.stackTraceLimit = limit;
+  errors.stackTraceLimit = limit;
   for (const frame of stack.split("\n").slice(1)) {
     const site = parseFrame(frame.trim());
-    if (site !== undefined && !INNER_ROOMS.some((room) => site.file.startsWith(room))) return site;
+    if (site !== undefined && !INNER.some((inner) => site.file.startsWith(inner))) return site;
   }
   return undefined;
 }
