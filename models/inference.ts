@@ -1,0 +1,35 @@
+/**
+ * What it takes to run a trained model, and nothing else: no optimizer, no files, no reference
+ * backend. For pages and services, which fetch the weights themselves:
+ *
+ * ```ts ignore
+ * import { compile, decodeSafetensors, inferenceGraph, valuesFrom, vit } from "./inference.js";
+ *
+ * const bytes = new Uint8Array(await (await fetch("vit.safetensors")).arrayBuffer());
+ * const model = vit(config);
+ * const program = await compile(inferenceGraph(model), { bind: { batch: 1 } });
+ * program.set({ parameters: valuesFrom(model.declarations, decodeSafetensors(bytes).tensors, "vit") });
+ * const { probabilities } = await program.run({ images });
+ * ```
+ *
+ * `deno task bundle` makes one file of it, for Deno, Node.js and browsers.
+ *
+ * @module
+ */
+export { compile, type CompileOptions, type ProgramOf } from "../backends/compile.ts";
+export {
+  InputError,
+  KernelError,
+  OutOfMemoryError,
+  UnusableProgramError,
+  WorkerError,
+} from "../backends/errors.ts";
+export type { CompiledProgram } from "../backends/program.ts";
+export { wasm, wasmCapabilities, type WasmOptions } from "../backends/wasm/backend.ts";
+export { ConfigError, type VitConfig, vitConfig, type VitOptions } from "./config.ts";
+export type { HostTensor } from "./host_tensor.ts";
+export { decodeSafetensors, SafetensorsError, type SafetensorsFile } from "./safetensors.ts";
+export { inferenceGraph, type InferenceInput, type InferenceOutput } from "./training_step.ts";
+export { vitVariant, type VitVariantName } from "./variants.ts";
+export { type Vit, vit, type VitParameters } from "./vit.ts";
+export { valuesFrom, WeightsError } from "./weights.ts";

@@ -1,0 +1,44 @@
+/**
+ * Lanes: tests that need something of the machine beside Deno. Where it is missing they are skipped
+ * and their name says how to get it; with `FOVEA_REQUIRE_LANES=all`, as in `.ci/run`, they fail.
+ */
+
+/** What a lane needs: where it is, or how to get it. */
+export type Requirement = { readonly path: string } | { readonly missing: string };
+
+/** Adds a test that runs where its requirement is met. */
+export function laneTest(
+  name: string,
+  requirement: Requirement,
+  test: (path: string) => Promise<void>,
+): void {
+  if ("path" in requirement) {
+    Deno.test(name, () => test(requirement.path));
+    return;
+  }
+  const { missing } = requirement;
+  Deno.test({
+    name: `${name} (needs ${missing})`,
+    ignore: Deno.env.get("FOVEA_REQUIRE_LANES") !== "all",
+    fn: () => {
+      throw new Error(`Missing, with FOVEA_REQUIRE_LANES=all: ${missing}`);
+    },
+  });
+}
+
+/** The first of these commands that answers `--version` with a match. */
+export function commandOnPath(
+  commands: readonly string[],
+  version: RegExp,
+  remedy: string,
+): Requirement {
+  for (const path of commands) {
+    try {
+      const { success, stdout } = new Deno.Command(path, { args: ["--version"] }).outputSync();
+      if (success && version.test(new TextDecoder().decode(stdout))) return { path };
+    } catch (error) {
+      if (!(error instanceof Deno.errors.NotFound)) throw error;
+    }
+  }
+  return { missing: remedy };
+}

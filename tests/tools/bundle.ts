@@ -1,0 +1,106 @@
+/**
+ * Makes one file of a module and all that it imports, the backend's workers included, for Deno,
+ * Node.js and browsers; and says how large it is.
+ *
+ *     deno task bundle [--out dist/inference.js]
+ */
+import * as esbuild from "esbuild";
+import { gzipSync } from "node:zlib";
+import { parseArgs } from "node:util";
+
+/** The modules that run a trained model: `@fovea/fovea/inference`. */
+export const INFERENCE = new URL("../../models/inference.ts", import.meta.url);
+const WORKER = new URL("../../backends/wasm/worker.ts", import.meta.url);
+
+/** Node.js 20, and browsers since 2023 (those with WebAssembly SIMD and relaxed limits on workers). */
+const TARGET = "es2022";
+
+/** A module in one file. */
+export interface Bundle {
+  /** JavaScript, an ES module, without comments and long names. */
+  readonly text: string;
+  readonly bytes: number;
+  /** Bytes as a server sends them: gzip at its default level. */
+  readonly gzipBytes: number;
+  /** What it imports; empty where it runs alone. */
+  readonly imports: readonly string[];
+  /** Bytes of the text that each folder or package brings, largest first. */
+  readonly parts: readonly (readonly [name: string, bytes: number])[];
+}
+
+/**
+ * Bundles a module. Needs permission to run esbuild, and to read the environment and files.
+ *
+ * @throws {Error} When a module cannot be read or resolved.
+ */
+export async function buildBundle(entry: URL = INFERENCE): Promise<Bundle> {
+  try {
+    const worker = await buildText(WORKER, {});
+    return await buildText(entry, { FOVEA_WORKER_SOURCE: JSON.stringify(worker.text) });
+  } finally {
+    await esbuild.stop();
+  }
+}
+
+async function buildText(entry: URL, define: Record<string, string>): Promise<Bundle> {
+  const { outputFiles, metafile } = await esbuild.build({
+    entryPoints: [pathOf(entry)],
+    absWorkingDir: pathOf(new URL("../../", import.meta.url)),
+    bundle: true,
+    define,
+    external: ["node:*"],
+    format: "esm",
+    metafile: true,
+    minify: true,
+    platform: "browser",
+    target: TARGET,
+    write: false,
+  });
+  const [file] = outputFiles;
+  const [output] = Object.values(metafile.outputs);
+  if (file === undefined || output === undefined) throw new Error(`${entry} gave no output`);
+  return {
+    text: file.text,
+    bytes: file.contents.byteLength,
+    gzipBytes: gzipSync(file.contents).byteLength,
+    imports: output.imports.map(({ path }) => path),
+    parts: partsOf(output.inputs),
+  };
+}
+
+function pathOf(url: URL): string {
+  return decodeURIComponent(url.pathname);
+}
+
+function partsOf(inputs: Readonly<Record<string, { bytesInOutput: number }>>): Bundle["parts"] {
+  const parts = new Map<string, number>();
+  for (const [path, { bytesInOutput }] of Object.entries(inputs)) {
+    const name = partOf(path);
+    parts.set(name, (parts.get(name) ?? 0) + bytesInOutput);
+  }
+  return [...parts].sort(([, a], [, b]) => b - a);
+}
+
+/** `backends/wasm` of `backends/wasm/templates/matmul.ts`, and a package's name. */
+function partOf(path: string): string {
+  const folders = path.split("/").slice(0, -1);
+  const modules = folders.lastIndexOf("node_modules");
+  return modules < 0 ? folders.slice(0, 2).join("/") : folders[modules + 1] ?? path;
+}
+
+function kilobytes(bytes: number): string {
+  return `${(bytes / 1000).toFixed(1)} kB`;
+}
+
+if (import.meta.main) {
+  const { values } = parseArgs({
+    args: Deno.args,
+    options: { out: { type: "string", default: "dist/inference.js" } },
+  });
+  const { text, bytes, gzipBytes, parts } = await buildBundle();
+  const out = new URL(values.out, `file://${Deno.cwd()}/`);
+  await Deno.mkdir(new URL(".", out), { recursive: true });
+  await Deno.writeTextFile(out, text);
+  for (const [name, size] of parts) console.log(`${kilobytes(size).padStart(10)}  ${name}`);
+  console.log(`${values.out}: ${kilobytes(bytes)}, gzip ${kilobytes(gzipBytes)}`);
+}
