@@ -5,16 +5,18 @@ import { staticShape, staticSize } from "../graph/shape.ts";
 import { ExpressionNumbers, visitExpressions } from "./lower/expressions.ts";
 import type { LoweredKernel } from "./lower/kernel_builder.ts";
 import type { Expr, Kernel, LoopKernel, Statement } from "./loop_ir.ts";
-import { type BufferLifetime, planArena } from "./memory.ts";
+import { alignUp, type BufferLifetime, planArena } from "./memory.ts";
 import type { GraphModule } from "./module.ts";
 import { printKernel } from "./print_loop_ir.ts";
 import type {
+  LiveValue,
   Program,
   ProgramBuffer,
   ProgramConstant,
   ProgramPort,
   ProgramStep,
 } from "./program.ts";
+import { recomputedIn } from "./recomputed.ts";
 
 /** A step under construction. */
 interface DraftStep {
@@ -84,6 +86,21 @@ class Assembler {
     this.#shareInPlace();
     const steps = [...this.#drafts(), ...this.#copySteps()];
     return this.#place(steps);
+  }
+
+  /** What holds memory at a step, under the name of what was last written there. */
+  #liveAt(step: number): LiveValue[] {
+    const holders = new Map<Slot, LiveValue & { first: number }>();
+    for (const [node, slot] of this.#slots) {
+      const home = resolve(slot);
+      const isAlive = home.first <= step && home.last >= step && slot.first <= step;
+      if (!isAlive || slot.first < (holders.get(home)?.first ?? -1)) continue;
+      const bytes = alignUp(slot.elements * bytesPerElement(slot.dtype), this.#alignment);
+      holders.set(home, { name: slot.name, bytes, scope: node.scope, first: slot.first });
+    }
+    return [...holders.values()].filter(({ bytes }) => bytes > 0)
+      .sort((a, b) => b.bytes - a.bytes)
+      .map(({ name, bytes, scope }) => ({ name, bytes, scope }));
   }
 
   #emptySlot(node: Node): Slot {
@@ -227,6 +244,8 @@ class Assembler {
       buffers,
       arenaBytes: Math.max(plan.arenaBytes, this.#alignment),
       lowerBoundBytes: plan.lowerBoundBytes,
+      peak: this.#liveAt(plan.peakStep),
+      recomputed: recomputedIn(this.#module),
     };
   }
 }

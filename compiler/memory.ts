@@ -18,6 +18,8 @@ export interface ArenaPlan {
   readonly arenaBytes: number;
   /** The largest sum of live bytes at any step. */
   readonly lowerBoundBytes: number;
+  /** The first step at which so much is alive; -1 is before the first. */
+  readonly peakStep: number;
 }
 
 /** Bytes rounded up to the alignment. */
@@ -54,14 +56,18 @@ export function planArena(buffers: readonly BufferLifetime[], alignment: number)
     placed.push(at);
     arenaBytes = Math.max(arenaBytes, offset + size);
   }
-  return { offsets, arenaBytes, lowerBoundBytes: peakBytes(buffers, sizes) };
+  const { bytes, step } = peakOf(buffers, sizes);
+  return { offsets, arenaBytes, lowerBoundBytes: bytes, peakStep: step };
 }
 
 function livesWith(a: BufferLifetime, b: BufferLifetime | undefined): boolean {
   return b !== undefined && a.firstStep <= b.lastStep && b.firstStep <= a.lastStep;
 }
 
-function peakBytes(buffers: readonly BufferLifetime[], sizes: readonly number[]): number {
+function peakOf(
+  buffers: readonly BufferLifetime[],
+  sizes: readonly number[],
+): { bytes: number; step: number } {
   const changes = new Map<number, number>();
   buffers.forEach(({ firstStep, lastStep }, at) => {
     const size = sizes[at] ?? 0;
@@ -69,10 +75,10 @@ function peakBytes(buffers: readonly BufferLifetime[], sizes: readonly number[])
     changes.set(lastStep + 1, (changes.get(lastStep + 1) ?? 0) - size);
   });
   let live = 0;
-  let peak = 0;
+  let peak = { bytes: 0, step: -1 };
   for (const step of [...changes.keys()].sort((a, b) => a - b)) {
     live += changes.get(step) ?? 0;
-    peak = Math.max(peak, live);
+    if (live > peak.bytes) peak = { bytes: live, step };
   }
   return peak;
 }

@@ -2,6 +2,7 @@
 import type { DType } from "../graph/dtype.ts";
 import type { Node } from "../graph/node.ts";
 import type { StaticShape } from "../graph/shape.ts";
+import type { Explanation } from "./explain.ts";
 import type { Kernel } from "./loop_ir.ts";
 
 /** A region of the arena. Regions whose lifetimes do not meet may overlap. */
@@ -41,6 +42,33 @@ export interface ProgramConstant {
   readonly data: Float32Array | Int32Array | Uint32Array | Uint8Array | Uint16Array;
 }
 
+/** A value in memory. */
+export interface LiveValue {
+  /** The user's name for it, or its op's. */
+  readonly name: string;
+  readonly bytes: number;
+  /** Where in the model: `encoder/3/attention`. */
+  readonly scope: string;
+}
+
+/** What is computed a second time, so that it need not be kept. */
+export interface RecomputedReport {
+  /** Floating-point operations of everything that is computed again. */
+  readonly flops: number;
+  /** The same as a share of the FLOPs that the program has without them. */
+  readonly fraction: number;
+  readonly regions: readonly RecomputedRegion[];
+}
+
+/** A part of the model that is computed a second time. */
+export interface RecomputedRegion {
+  /** Its scope: `encoder/3`; or the scope or op of the one value that it is. */
+  readonly name: string;
+  /** How many ops are computed again. */
+  readonly ops: number;
+  readonly flops: number;
+}
+
 /** What a backend runs. */
 export interface Program {
   /** Distinct kernels: steps that do the same to other buffers share one. */
@@ -55,4 +83,9 @@ export interface Program {
   readonly arenaBytes: number;
   /** The largest sum of live bytes at any step: no plan can do with less. */
   readonly lowerBoundBytes: number;
+  /** How the graph became this program; absent where it was made by hand. */
+  readonly explanation?: Explanation;
+  /** What is alive at the step with the most live bytes, the largest first. */
+  readonly peak: readonly LiveValue[];
+  readonly recomputed: RecomputedReport;
 }

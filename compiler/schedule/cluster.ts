@@ -116,11 +116,20 @@ class Clusterer {
   readonly #readers = new Map<Node | Cluster, Set<Cluster>>();
   /** Clusters that another one needs. */
   readonly #needed = new Set<Cluster>();
+  /** How many operands of ops each node is, seen through views. */
+  readonly #uses = new Map<Node, number>();
 
   constructor(order: readonly Node[], copies: ReadonlySet<Node>) {
     this.#order = order;
     this.#position = new Map(order.map((node, at) => [node, at]));
     this.#copies = copies;
+    for (const node of order) {
+      if (isView(node)) continue;
+      for (const input of node.inputs) {
+        const { producer } = accessOf(input);
+        this.#uses.set(producer, (this.#uses.get(producer) ?? 0) + 1);
+      }
+    }
   }
 
   run(): Clustering {
@@ -133,7 +142,7 @@ class Clusterer {
 
   #place(node: Node): void {
     const { name } = node.op;
-    if (name === "contract") return this.#open("matmul", node, sizeOf(node));
+    if (node.op.kind === "contract") return this.#open("matmul", node, sizeOf(node));
     if (ATTENTION_FORWARD.has(name)) {
       const [q, k] = node.inputs;
       return this.#joinSiblings("attention", `${q?.id},${k?.id},${node.attrs["scale"]}`, node);
@@ -289,13 +298,17 @@ class Clusterer {
     return [...found].sort((a, b) => a.id - b.id);
   }
 
-  /** What the node reads, or the clusters that make it; seen through one elementwise op. */
+  /**
+   * What the node reads, or the clusters that make it; seen through one elementwise op that has no
+   * other reader. One that has is a value of its own: sums over gradients that grow from layer to
+   * layer are not brought together, which would keep the gradients of all layers.
+   */
   #sourcesOf(node: Node): Set<Node | Cluster> {
     const sources = new Set<Node | Cluster>();
     for (const input of node.inputs) {
       const { producer } = accessOf(input);
       sources.add(this.#of.get(producer) ?? producer);
-      if (producer.op.kind !== "elementwise") continue;
+      if (producer.op.kind !== "elementwise" || this.#uses.get(producer) !== 1) continue;
       for (const inner of producer.inputs) {
         const behind = accessOf(inner).producer;
         if (behind.op.kind !== "source" || behind.op.name === "input") {

@@ -122,6 +122,8 @@ export function mirrorProgram(extent: number, steps: number): Program {
     constants: [],
     arenaBytes: 3 * bytes,
     lowerBoundBytes: 3 * bytes,
+    peak: [],
+    recomputed: { flops: 0, fraction: 0, regions: [] },
   };
 }
 
