@@ -1,19 +1,21 @@
 /** The compiler, as the list of its passes. */
 import type { Node } from "../graph/node.ts";
-
 import { printGraph } from "../graph/print.ts";
 import type { DimBindings } from "../graph/shape.ts";
 import { assembleProgram } from "./assemble.ts";
+import { explain } from "./explain.ts";
 import type { GraphModule } from "./module.ts";
 import { outputsBehindReshapes, ownOutputs, withShapes } from "./outputs.ts";
 import { bindDims } from "./passes/bind.ts";
 import { breakViews } from "./passes/break_views.ts";
 import { decomposeComposites } from "./passes/decompose.ts";
+import { mergeSums } from "./passes/merge_sums.ts";
 import { simplify } from "./passes/simplify.ts";
 import { splitContractedAxes } from "./passes/split_contracted_axes.ts";
 import { splitReductions } from "./passes/split_reductions.ts";
 import { printKernel } from "./print_loop_ir.ts";
 import type { Program } from "./program.ts";
+import { RuleReport } from "./report.ts";
 import { scheduleModule } from "./schedule/schedule.ts";
 import { verifyBound, verifyGraph, verifyPrimitive, verifyProgram } from "./verify.ts";
 
@@ -46,7 +48,7 @@ export interface LowerOptions {
 }
 
 /** The passes from the traced graph to primitive ops, in order. */
-export function graphPasses(bindings: DimBindings): readonly Pass[] {
+export function graphPasses(bindings: DimBindings, report?: RuleReport): readonly Pass[] {
   return [
     { name: "bind_dims", run: (module) => bindDims(module, bindings), verify: verifyBound },
     { name: "decompose", run: decomposeComposites, verify: verifyPrimitive },
@@ -54,6 +56,11 @@ export function graphPasses(bindings: DimBindings): readonly Pass[] {
     {
       name: "split_contracted_axes",
       run: (module) => simplify(splitContractedAxes(module)),
+      verify: verifyPrimitive,
+    },
+    {
+      name: "merge_sums",
+      run: (module) => mergeSums(module, report),
       verify: verifyPrimitive,
     },
     { name: "split_reductions", run: splitReductions, verify: verifyPrimitive },
@@ -68,21 +75,25 @@ export function graphPasses(bindings: DimBindings): readonly Pass[] {
  */
 export function lowerGraph(traced: GraphModule, options: LowerOptions): Program {
   const { dump } = options;
+  const report = new RuleReport();
   let module: GraphModule = { inputs: traced.inputs, outputs: traced.outputs };
   verifyGraph(module);
   dump?.("traced", printGraph(module));
-  for (const pass of graphPasses(options.bind ?? {})) {
+  for (const pass of graphPasses(options.bind ?? {}, report)) {
     module = pass.run(module);
     pass.verify(module);
     dump?.(pass.name, printGraph(module));
   }
   const pairs = donatedPaths(module, options.donate ?? {});
   const written = ownOutputs(outputsBehindReshapes(module), pairs);
-  const { kernels } = scheduleModule(written.module, written.overwrites);
-  const program = withShapes(
-    assembleProgram(written.module, kernels, written.overwrites, options.target.alignment),
-    module.outputs,
-  );
+  const { kernels } = scheduleModule(written.module, written.overwrites, report);
+  const program: Program = {
+    ...withShapes(
+      assembleProgram(written.module, kernels, written.overwrites, options.target.alignment),
+      module.outputs,
+    ),
+    explanation: explain(kernels, report),
+  };
   verifyProgram(program, options.target.alignment);
   dump?.("kernels", program.kernels.map(printKernel).join("\n\n"));
   return program;

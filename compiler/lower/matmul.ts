@@ -1,5 +1,6 @@
 /** Lowers a contraction, with the elementwise ops that joined it as its epilogue, to the template. */
 import type { Node } from "../../graph/node.ts";
+import { termsOf } from "../../graph/ops/contract_sum.ts";
 import { staticShape } from "../../graph/shape.ts";
 import { flatten, Index } from "../index_expr.ts";
 import type { Expr, MatmulAxis, MatmulOperand, MatmulTerm, Statement } from "../loop_ir.ts";
@@ -43,47 +44,55 @@ export function lowerMatmul(
   isHeld: (node: Node) => boolean,
   copies: ReadonlySet<Node>,
 ): LoweredKernel {
-  const node = [...plan.cluster.members.keys()].find((member) => member.op.name === "contract");
-  if (node === undefined) throw new TypeError("A matmul cluster has no contraction");
+  const node = [...plan.cluster.members.keys()].find((member) => member.op.kind === "contract");
+  const [first] = node === undefined ? [] : termsOf(node);
+  if (node === undefined || first === undefined) {
+    throw new TypeError("A matmul cluster has no contraction");
+  }
   const builder = new KernelBuilder();
-  const letters = contractionLetters(node);
-  const swapped = innermostIsLeft(letters, staticShape(node.shape));
-  const [first, second] = swapped
-    ? [operandOf(node, 1), operandOf(node, 0)]
-    : [operandOf(node, 0), operandOf(node, 1)];
-  const a = requiredView(first, copies);
-  const b = requiredView(second, copies);
-  const roles = letterRoles(letters, swapped);
-  const extents = letterExtents(node, letters);
+  const letters = contractionLetters(first);
+  const shape = staticShape(node.shape);
+  const roles = letterRoles(letters, innermostIsLeft(letters, shape));
   const axes = (role: readonly string[]) =>
     role.map((letter): MatmulAxis => ({
       variable: axisVariable(letter),
-      extent: extents.get(letter) ?? 1,
+      extent: shape[letters.out.indexOf(letter)] ?? 1,
     }));
-  const term: MatmulTerm = {
-    a: operandAlong(a, builder.read(a.base), roles.inA, roles.m, roles),
-    b: operandAlong(b, builder.read(b.base), roles.inB, roles.n, roles),
-    k: axes(roles.k).map((axis) => axis.extent),
-  };
+  const terms = termsOf(node).map((term) => lowerTerm(term, copies, builder));
   const epilogue = buildEpilogue(plan, node, letters, isHeld, builder);
   const { buffers, bindings, writes } = builder.finish();
-  const size = [roles.batch, roles.m, roles.n, roles.k].map((role) => extentOf(axes(role)));
+  const result = { batch: axes(roles.batch), m: axes(roles.m), n: axes(roles.n) };
+  const depth = terms.map(({ k }) => k.reduce((total, extent) => total * extent, 1)).join("+");
+  const size = [result.batch, result.m, result.n].map(extentOf).join("x");
   return {
     kernel: {
       kind: "matmul",
-      name: describeKernel("matmul", plan, size.join("x")),
+      name: describeKernel("matmul", plan, `${size}x${depth}`),
       buffers,
-      parts: [{
-        batch: axes(roles.batch),
-        m: axes(roles.m),
-        n: axes(roles.n),
-        terms: [term],
-        epilogue,
-      }],
+      parts: [{ ...result, terms, epilogue }],
     },
     bindings,
     writes,
     nodes: [...plan.cluster.members.keys()],
+  };
+}
+
+/** One product: a contraction's operands as the sides of the template. */
+function lowerTerm(
+  contraction: Node,
+  copies: ReadonlySet<Node>,
+  builder: KernelBuilder,
+): MatmulTerm {
+  const letters = contractionLetters(contraction);
+  const swapped = innermostIsLeft(letters, staticShape(contraction.shape));
+  const roles = letterRoles(letters, swapped);
+  const a = requiredView(operandOf(contraction, swapped ? 1 : 0), copies);
+  const b = requiredView(operandOf(contraction, swapped ? 0 : 1), copies);
+  const extents = letterExtents(contraction, letters);
+  return {
+    a: operandAlong(a, builder.read(a.base), roles.inA, roles.m, roles),
+    b: operandAlong(b, builder.read(b.base), roles.inB, roles.n, roles),
+    k: roles.k.map((letter) => extents.get(letter) ?? 1),
   };
 }
 

@@ -11,6 +11,8 @@ import { lowerScatter } from "../lower/scatter.ts";
 import type { GraphModule } from "../module.ts";
 import { accessOf, liveOrder } from "./access.ts";
 import { clusterGraph, isComputed } from "./cluster.ts";
+import type { RuleReport } from "../report.ts";
+import { mergeMatmuls } from "./merge_matmuls.ts";
 import { orderKernels } from "./order.ts";
 import { isBufferedSource, type KernelPlan, planStores, type StorePlan } from "./stores.ts";
 
@@ -22,6 +24,7 @@ export interface Schedule {
 /** Ops that are templates: they read their operands from memory, through strides. */
 const TEMPLATE_OPS = new Set([
   "contract",
+  "contractSum",
   "attention",
   "attentionLogSumExp",
   "attentionGradQuery",
@@ -37,6 +40,7 @@ const TEMPLATE_OPS = new Set([
 export function scheduleModule(
   module: GraphModule,
   overwrites: ReadonlyMap<Node, Node>,
+  report?: RuleReport,
 ): Schedule {
   const nodes = liveOrder([...module.inputs.values(), ...module.outputs.values()]);
   const outputs = [...module.outputs.values()].filter((node) => !isEmpty(node));
@@ -49,7 +53,8 @@ export function scheduleModule(
   const plan = planStores(clustering, outputs, [...operands, ...kept]);
   const kernels = plan.kernels.map((kernel) => lowerKernel(kernel, plan, copies));
   const position = new Map(clustering.order.map((node, at) => [node, at]));
-  return { kernels: orderKernels(kernels, position, overwrites, new Set(outputs)) };
+  const ordered = orderKernels(kernels, position, overwrites, new Set(outputs));
+  return { kernels: mergeMatmuls(ordered, overwrites, report) };
 }
 
 function isEmpty(node: Node): boolean {
