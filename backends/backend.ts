@@ -1,4 +1,5 @@
 /** What a backend is: how a graph becomes something that runs. */
+import type { Explanation } from "../compiler/explain.ts";
 import type { GraphModule } from "../compiler/module.ts";
 import type { DimBindings } from "../graph/shape.ts";
 import type { HostPort, HostTensor } from "./host_array.ts";
@@ -74,6 +75,8 @@ export interface Executable extends Disposable {
   run(): Promise<void>;
   memory(): MemoryReport;
   steps(): readonly StepNote[];
+  /** How the graph became kernels; undefined where there are none. */
+  explain(): Explanation | undefined;
   /** One line: the backend, its threads, and whatever it had to do without. */
   describe(): string;
 }

@@ -1,4 +1,5 @@
 /** A compiled program as its user sees it. */
+import type { Explanation } from "../compiler/explain.ts";
 import { isTensor, type TracedGraph } from "../graph/trace.ts";
 import type { Executable, MemoryReport, StepNote } from "./backend.ts";
 import { InputError } from "./errors.ts";
@@ -116,6 +117,14 @@ export class CompiledProgram<In, Out> implements Disposable {
   /** The program's steps in order, each with its kernel and the graph nodes in it. */
   kernels(): readonly StepNote[] {
     return this.#executable.steps();
+  }
+
+  /**
+   * Which kernel computes what, which fusion rules fired where, which did not and why. Its text is
+   * made for a terminal; undefined where the backend has no kernels.
+   */
+  explain(): Explanation | undefined {
+    return this.#executable.explain();
   }
 
   /** One line: the backend, its threads, and whatever it had to do without. */

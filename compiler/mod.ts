@@ -5,6 +5,12 @@
  */
 export { grad, gradients, valueAndGrad } from "./autodiff.ts";
 export { checkpoint } from "./checkpoint.ts";
+export {
+  type ExplainedKernel,
+  type ExplainedNode,
+  type ExplainedRule,
+  Explanation,
+} from "./explain.ts";
 export type * from "./loop_ir.ts";
 export { donatedPaths, graphPasses, lowerGraph, type LowerOptions, type Pass } from "./pipeline.ts";
 export { printKernel } from "./print_loop_ir.ts";

@@ -95,6 +95,10 @@ class ReferenceExecutable implements Executable {
       .map((node) => ({ kernel: node.op.name, kind: "reference", nodes: [noteNode(node)] }));
   }
 
+  explain(): undefined {
+    return undefined;
+  }
+
   describe(): string {
     return "reference: f64, one thread";
   }

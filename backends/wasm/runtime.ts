@@ -1,4 +1,5 @@
 /** A program as it runs: its memory, the calling thread's instance, and the workers'. */
+import type { Explanation } from "../../compiler/explain.ts";
 import type { Program, ProgramPort } from "../../compiler/program.ts";
 import type { Executable, MemoryReport, StepNote } from "../backend.ts";
 import {
@@ -146,6 +147,10 @@ export class WasmExecutable implements Executable {
 
   steps(): readonly StepNote[] {
     return this.#program.steps.map((_, step) => this.#noteStep(step));
+  }
+
+  explain(): Explanation | undefined {
+    return this.#program.explanation;
   }
 
   /** How often all threads meet in a run, its end included. */
