@@ -26,19 +26,28 @@ export function laneTest(
   });
 }
 
-/** The first of these commands that answers `--version` with a match. */
+/** The first of these commands on the PATH whose `--version` matches. */
 export function commandOnPath(
   commands: readonly string[],
   version: RegExp,
   remedy: string,
 ): Requirement {
-  for (const path of commands) {
-    try {
-      const { success, stdout } = new Deno.Command(path, { args: ["--version"] }).outputSync();
-      if (success && version.test(new TextDecoder().decode(stdout))) return { path };
-    } catch (error) {
-      if (!(error instanceof Deno.errors.NotFound)) throw error;
-    }
+  const folders = (Deno.env.get("PATH") ?? "").split(":").filter((folder) => folder !== "");
+  const paths = commands.flatMap((command) => folders.map((folder) => `${folder}/${command}`));
+  const path = paths.find((path) => isFile(path) && version.test(versionOf(path)));
+  return path === undefined ? { missing: remedy } : { path };
+}
+
+function isFile(path: string): boolean {
+  try {
+    return Deno.statSync(path).isFile;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return false;
+    throw error;
   }
-  return { missing: remedy };
+}
+
+function versionOf(path: string): string {
+  const { stdout } = new Deno.Command(path, { args: ["--version"] }).outputSync();
+  return new TextDecoder().decode(stdout);
 }
