@@ -6,13 +6,14 @@
  */
 import * as esbuild from "esbuild";
 import { gzipSync } from "node:zlib";
+import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 
 /** The modules that run a trained model: `@fovea/fovea/inference`. */
 export const INFERENCE = new URL("../../models/inference.ts", import.meta.url);
 const WORKER = new URL("../../backends/wasm/worker.ts", import.meta.url);
 
-/** Node.js 20, and browsers since 2023 (those with WebAssembly SIMD and relaxed limits on workers). */
+/** What Node.js 20 reads, and browsers since 2023, which have WebAssembly SIMD and module workers. */
 const TARGET = "es2022";
 
 /** A module in one file. */
@@ -44,8 +45,8 @@ export async function buildBundle(entry: URL = INFERENCE): Promise<Bundle> {
 
 async function buildText(entry: URL, define: Record<string, string>): Promise<Bundle> {
   const { outputFiles, metafile } = await esbuild.build({
-    entryPoints: [pathOf(entry)],
-    absWorkingDir: pathOf(new URL("../../", import.meta.url)),
+    entryPoints: [fileURLToPath(entry)],
+    absWorkingDir: fileURLToPath(new URL("../../", import.meta.url)),
     bundle: true,
     define,
     external: ["node:*"],
@@ -66,10 +67,6 @@ async function buildText(entry: URL, define: Record<string, string>): Promise<Bu
     imports: output.imports.map(({ path }) => path),
     parts: partsOf(output.inputs),
   };
-}
-
-function pathOf(url: URL): string {
-  return decodeURIComponent(url.pathname);
 }
 
 function partsOf(inputs: Readonly<Record<string, { bytesInOutput: number }>>): Bundle["parts"] {
