@@ -23,7 +23,7 @@ function valuesOf(graph: RandomGraph, change: number): Map<string, ReferenceTens
     shape: staticShape(node.shape),
     data: Float64Array.from(
       graph.values.get(path) ?? [],
-      (value, at) => value * (1 + (at % 2 === 0 ? change : -change)),
+      (value, at) => node.dtype === "f32" ? value * (1 + (at % 2 === 0 ? change : -change)) : value,
     ),
   }]));
 }
@@ -55,9 +55,19 @@ Deno.test("random graphs on WASM", async () => {
   );
 });
 
+Deno.test("random graphs of all element types on WASM", async () => {
+  await fc.assert(
+    fc.asyncProperty(recipes(20, "mixed"), async (recipe) => {
+      const graph = buildGraph(recipe);
+      await checkGraph(graph, graph.outputs);
+    }),
+    { numRuns: 100 },
+  );
+});
+
 Deno.test("gradients of random graphs on WASM", async () => {
   await fc.assert(
-    fc.asyncProperty(recipes(10), async (recipe) => {
+    fc.asyncProperty(recipes(10, "steady"), async (recipe) => {
       const graph = buildGraph(recipe);
       const losses = [...graph.outputs.values()].map((node) => g.mean(g.sin(node)));
       const loss = losses.reduce((a, b) => g.add(a, b));
