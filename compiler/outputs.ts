@@ -7,6 +7,13 @@ import { accessOf } from "./schedule/access.ts";
 import { isComputed } from "./schedule/cluster.ts";
 import { copyOf } from "./schedule/copy.ts";
 
+/** A graph each of whose outputs has a place in memory of its own or is an unchanged input. */
+export interface OwnedOutputs {
+  readonly module: GraphModule;
+  /** For each donated output node, the input node whose memory it takes. */
+  readonly overwrites: ReadonlyMap<Node, Node>;
+}
+
 /** Outputs that are a reshape of what a kernel computes become that: the numbers are the same. */
 export function outputsBehindReshapes(module: GraphModule): GraphModule {
   const outputs = new Map<string, Node>();
@@ -43,7 +50,7 @@ function isWrittenOut(node: Node): boolean {
 export function ownOutputs(
   module: GraphModule,
   pairs: ReadonlyMap<string, string>,
-): { module: GraphModule; overwrites: Map<Node, Node> } {
+): OwnedOutputs {
   const copies = new Set<Node>();
   const copied = (node: Node): Node => {
     const copy = copyOf(node);

@@ -5,7 +5,7 @@ import type { DimBindings } from "../graph/shape.ts";
 import { assembleProgram } from "./assemble.ts";
 import { explain } from "./explain.ts";
 import type { GraphModule } from "./module.ts";
-import { outputsBehindReshapes, ownOutputs, withShapes } from "./outputs.ts";
+import { outputsBehindReshapes, type OwnedOutputs, ownOutputs, withShapes } from "./outputs.ts";
 import { bindDims } from "./passes/bind.ts";
 import { breakViews } from "./passes/break_views.ts";
 import { decomposeComposites } from "./passes/decompose.ts";
@@ -15,6 +15,7 @@ import { splitContractedAxes } from "./passes/split_contracted_axes.ts";
 import { splitReductions } from "./passes/split_reductions.ts";
 import { printKernel } from "./print_loop_ir.ts";
 import type { Program } from "./program.ts";
+import { fitInMemory, type Scheduled } from "./remat/fit.ts";
 import { RuleReport } from "./report.ts";
 import { scheduleModule } from "./schedule/schedule.ts";
 import { verifyBound, verifyGraph, verifyPrimitive, verifyProgram } from "./verify.ts";
@@ -43,6 +44,11 @@ export interface LowerOptions {
    */
   readonly donate?: Readonly<Record<string, string>> | undefined;
   readonly target: Target;
+  /**
+   * The most bytes that the arena may take. Where it would take more, values are recomputed rather
+   * than kept: see {@linkcode Program.recomputed}. No limit when left out.
+   */
+  readonly memoryLimit?: number | undefined;
   /** Gets the graph as text before the first pass and after each, and the kernels at the end. */
   readonly dump?: ((stage: string, text: string) => void) | undefined;
 }
@@ -71,7 +77,8 @@ export function graphPasses(bindings: DimBindings, report?: RuleReport): readonl
 /**
  * The whole way from a traced graph to a program.
  *
- * @throws {RangeError} When a dim is unbound, or a donated path does not exist.
+ * @throws {RangeError} When a dim is unbound, a donated path does not exist, or nothing fits in the
+ *   memory limit.
  */
 export function lowerGraph(traced: GraphModule, options: LowerOptions): Program {
   const { dump } = options;
@@ -86,14 +93,15 @@ export function lowerGraph(traced: GraphModule, options: LowerOptions): Program 
   }
   const pairs = donatedPaths(module, options.donate ?? {});
   const written = ownOutputs(outputsBehindReshapes(module), pairs);
-  const { kernels } = scheduleModule(written.module, written.overwrites, report);
-  const program: Program = {
-    ...withShapes(
-      assembleProgram(written.module, kernels, written.overwrites, options.target.alignment),
-      module.outputs,
-    ),
-    explanation: explain(kernels, report),
+  const schedule = (graph: OwnedOutputs): Scheduled => {
+    const rules = report.copy();
+    const { kernels } = scheduleModule(graph.module, graph.overwrites, rules);
+    const { alignment } = options.target;
+    const assembled = assembleProgram(graph.module, kernels, graph.overwrites, alignment);
+    const explanation = explain(kernels, rules);
+    return { kernels, program: { ...withShapes(assembled, module.outputs), explanation } };
   };
+  const program = fitInMemory(written, options.memoryLimit ?? Infinity, schedule);
   verifyProgram(program, options.target.alignment);
   dump?.("kernels", program.kernels.map(printKernel).join("\n\n"));
   return program;

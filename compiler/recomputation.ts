@@ -1,6 +1,6 @@
 /** Copies of nodes that are computed a second time, later. */
 import { makeNode, type Node, withProvenance } from "../graph/node.ts";
-import { recompute } from "../graph/ops/checkpoint.ts";
+import { isRecompute, recompute } from "../graph/ops/checkpoint.ts";
 import { isView } from "./schedule/access.ts";
 
 /**
@@ -46,6 +46,12 @@ export class Recomputation {
 
   #copy(node: Node, kept: (operand: Node) => Node): Node {
     if (node.inputs.length === 0) return node;
+    const [source, after] = node.inputs;
+    // The copy of what is recomputed already waits for this recomputation, which comes later.
+    if (isRecompute(node) && after !== undefined && !this.#copies.has(after)) {
+      const copy = source && this.#copies.get(source);
+      return copy ?? recompute(kept(source ?? node), this.#after, this.#region);
+    }
     let differs = false;
     const operands = node.inputs.map((input) => {
       const copy = this.#copies.get(input);

@@ -16,6 +16,13 @@ export interface RuleNote {
 export class RuleReport {
   readonly #notes: RuleNote[] = [];
 
+  /** A report of its own that begins with the notes so far. */
+  copy(): RuleReport {
+    const copy = new RuleReport();
+    copy.#notes.push(...this.#notes);
+    return copy;
+  }
+
   /** All notes so far, in order. */
   get notes(): readonly RuleNote[] {
     return this.#notes;

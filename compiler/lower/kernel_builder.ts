@@ -14,6 +14,8 @@ export interface LoweredKernel {
   readonly writes: readonly Node[];
   /** Nodes computed in it, for explanations. */
   readonly nodes: readonly Node[];
+  /** What must have been written before it runs, beside what it reads. */
+  readonly awaits?: readonly Node[];
 }
 
 /** Buffers of a kernel under construction. Scratch buffers are numbered after all others. */

@@ -69,7 +69,7 @@ function disturbs(
 ): boolean {
   return writer.writes.some((node) => {
     const lost = overwrites.get(node);
-    return reader.bindings.includes(node) ||
+    return reader.bindings.includes(node) || reader.awaits?.includes(node) ||
       (lost !== undefined && reader.bindings.includes(lost));
   });
 }
@@ -113,6 +113,7 @@ function joined(first: LoweredKernel, second: LoweredKernel): LoweredKernel {
     bindings,
     writes: [...first.writes, ...second.writes],
     nodes: [...first.nodes, ...second.nodes],
+    awaits: [...first.awaits ?? [], ...second.awaits ?? []],
   };
 }
 

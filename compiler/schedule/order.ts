@@ -22,11 +22,7 @@ export function orderKernels(
   kernels.forEach((kernel, at) => kernel.writes.forEach((node) => writer.set(node, at)));
   const needs = kernels.map((kernel, at) => {
     const before = new Set<number>();
-    for (const node of kernel.bindings) {
-      const from = writer.get(node);
-      if (from !== undefined && from !== at) before.add(from);
-    }
-    for (const node of awaitedIn(kernel, writer)) {
+    for (const node of [...kernel.bindings, ...kernel.awaits ?? []]) {
       const from = writer.get(node);
       if (from !== undefined && from !== at) before.add(from);
     }
@@ -40,19 +36,28 @@ export function orderKernels(
   return order.map((at) => kernelAt(kernels, at));
 }
 
-/** Results for which the recomputations in a kernel wait. */
-function awaitedIn(kernel: LoweredKernel, writer: ReadonlyMap<Node, number>): Set<Node> {
+/** The kernels, each with the others' results for which the recomputations in it wait. */
+export function withAwaited(kernels: readonly LoweredKernel[]): LoweredKernel[] {
+  const written = new Set(kernels.flatMap((kernel) => kernel.writes));
+  return kernels.map((kernel) => {
+    const awaited = awaitedIn(kernel, written);
+    return awaited.size === 0 ? kernel : { ...kernel, awaits: [...awaited] };
+  });
+}
+
+function awaitedIn(kernel: LoweredKernel, written: ReadonlySet<Node>): Set<Node> {
   const awaited = new Set<Node>();
   const computed = new Set(kernel.writes);
+  const read = new Set(kernel.bindings.filter((node) => !kernel.writes.includes(node)));
   // The loop goes on over what it adds.
   for (const node of computed) {
     for (const operand of [node, ...valueOperands(node)]) {
-      for (const other of awaitedBy(operand, (before) => writer.has(before))) awaited.add(other);
+      for (const other of awaitedBy(operand, (before) => written.has(before))) awaited.add(other);
       const { producer } = accessOf(operand);
-      const isRead = kernel.bindings.includes(producer) && !kernel.writes.includes(producer);
-      if (!isRead) computed.add(producer);
+      if (!read.has(producer)) computed.add(producer);
     }
   }
+  for (const node of kernel.writes) awaited.delete(node);
   return awaited;
 }
 

@@ -13,7 +13,7 @@ import { accessOf, liveOrder } from "./access.ts";
 import { clusterGraph, isComputed } from "./cluster.ts";
 import type { RuleReport } from "../report.ts";
 import { mergeMatmuls } from "./merge_matmuls.ts";
-import { orderKernels } from "./order.ts";
+import { orderKernels, withAwaited } from "./order.ts";
 import { isBufferedSource, type KernelPlan, planStores, type StorePlan } from "./stores.ts";
 
 /** Kernels in the order in which they run. */
@@ -51,7 +51,7 @@ export function scheduleModule(
   // What a recomputation starts from is kept, not what that is cheaply made of.
   const kept = nodes.filter(isRecompute).map((node) => accessOf(node).producer);
   const plan = planStores(clustering, outputs, [...operands, ...kept]);
-  const kernels = plan.kernels.map((kernel) => lowerKernel(kernel, plan, copies));
+  const kernels = withAwaited(plan.kernels.map((kernel) => lowerKernel(kernel, plan, copies)));
   const position = new Map(clustering.order.map((node, at) => [node, at]));
   const ordered = orderKernels(kernels, position, overwrites, new Set(outputs));
   return { kernels: mergeMatmuls(ordered, overwrites, report) };
