@@ -1,6 +1,7 @@
 /** What a backend is: how a graph becomes something that runs. */
 import type { Explanation } from "../compiler/explain.ts";
 import type { GraphModule } from "../compiler/module.ts";
+import type { LiveValue, RecomputedReport } from "../compiler/program.ts";
 import type { DimBindings } from "../graph/shape.ts";
 import type { HostPort, HostTensor } from "./host_array.ts";
 import type { NodeNote } from "./errors.ts";
@@ -32,6 +33,8 @@ export interface PrepareOptions {
   readonly bind: DimBindings;
   /** Inputs (paths or their beginnings) whose memory outputs take over. */
   readonly donate: Readonly<Record<string, string>>;
+  /** The most bytes that inputs, outputs, constants and intermediates may take together. */
+  readonly memoryLimit?: number | undefined;
   readonly dump?: Dump | undefined;
 }
 
@@ -43,6 +46,10 @@ export interface MemoryReport {
   readonly arenaBytes: number;
   /** The largest sum of live bytes at any step: no plan can do with less. */
   readonly lowerBoundBytes: number;
+  /** What is alive at the step with the most live bytes, the largest first. */
+  readonly peak: readonly LiveValue[];
+  /** What is computed a second time, by a checkpoint or to stay within the memory limit. */
+  readonly recomputed: RecomputedReport;
 }
 
 /** A step of a program. */
@@ -87,6 +94,7 @@ export interface Backend {
   /**
    * Compiles a graph and takes the memory that it needs.
    *
+   * @throws {RangeError} When it does not fit in the memory limit.
    * @throws {OutOfMemoryError} When there is not enough.
    */
   prepare(graph: GraphModule, options: PrepareOptions): Promise<Executable>;

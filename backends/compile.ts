@@ -24,6 +24,13 @@ export interface CompileOptions<D extends Donations = Donations> {
    * run's input `state`. Donated outputs are not returned by `run`; `get` reads them.
    */
   readonly donate?: D;
+  /**
+   * The most bytes that the program's arena (inputs, outputs, constants and intermediates) may take;
+   * no limit when left out. To stay within it, intermediates are recomputed rather than kept, those
+   * first that save the most bytes for their FLOPs; `program.memory().recomputed` says which. Results
+   * do not depend on it.
+   */
+  readonly memoryLimit?: number;
   /** Whether NaN in an input is an error; default true. */
   readonly checkInputs?: boolean;
   /** Gets each stage of the compilation as text. */
@@ -47,7 +54,8 @@ export type ProgramOf<In, Out, D extends Donations> = CompiledProgram<
  * const { loss } = await program.run({ state, images, labels });
  * ```
  *
- * @throws {RangeError} When a dim is unbound, or a bound or donated name does not exist.
+ * @throws {RangeError} When a dim is unbound, a bound or donated name does not exist, or nothing fits
+ *   in the memory limit: the message has the smallest limit that would work.
  * @throws {OutOfMemoryError} When there is not enough memory.
  * @throws {WorkerError} When a worker thread does not start.
  */
@@ -55,10 +63,11 @@ export async function compile<In, Out, const D extends Donations = Record<never,
   graph: TracedGraph<In, Out>,
   options: CompileOptions<D> = {},
 ): Promise<ProgramOf<In, Out, D>> {
-  const { backend = wasm(), bind = {}, donate = {}, checkInputs = true, dump } = options;
+  const { backend = wasm(), bind = {}, donate = {}, checkInputs = true } = options;
+  const { memoryLimit, dump } = options;
   refuseUnknownDims(graph, bind);
   const donated = donatedPaths(graph, donate);
-  const executable = await backend.prepare(graph, { bind, donate, dump });
+  const executable = await backend.prepare(graph, { bind, donate, memoryLimit, dump });
   return new CompiledProgram(executable, graph, { donated, checkInputs });
 }
 

@@ -12,6 +12,7 @@ export type {
   PrepareOptions,
   StepNote,
 } from "./backend.ts";
+export type { LiveValue, RecomputedRegion, RecomputedReport } from "../compiler/program.ts";
 export {
   compile,
   type CompileOptions,

@@ -15,10 +15,13 @@ export type * from "./loop_ir.ts";
 export { donatedPaths, graphPasses, lowerGraph, type LowerOptions, type Pass } from "./pipeline.ts";
 export { printKernel } from "./print_loop_ir.ts";
 export type {
+  LiveValue,
   Program,
   ProgramBuffer,
   ProgramConstant,
   ProgramPort,
   ProgramStep,
+  RecomputedRegion,
+  RecomputedReport,
 } from "./program.ts";
 export { VerifyError, verifyKernel, verifyProgram } from "./verify.ts";

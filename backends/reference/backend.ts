@@ -1,6 +1,9 @@
 /** The reference as a backend: the op records' own f64 arithmetic, slow and obvious. */
 import type { GraphModule } from "../../compiler/module.ts";
+import { bindDims } from "../../compiler/passes/bind.ts";
 import { donatedPaths } from "../../compiler/pipeline.ts";
+import type { LiveValue } from "../../compiler/program.ts";
+import { recomputedIn } from "../../compiler/recomputed.ts";
 import { type Node, topologicalOrder } from "../../graph/node.ts";
 import type { ReferenceTensor } from "../../graph/op.ts";
 import { bindDim, type DimBindings, staticSize } from "../../graph/shape.ts";
@@ -41,7 +44,7 @@ class ReferenceExecutable implements Executable {
   readonly #outputValues = new Map<string, ReferenceTensor>();
   #disposed = false;
 
-  constructor(graph: GraphModule, { bind, donate, dump }: PrepareOptions) {
+  constructor(graph: GraphModule, { bind, donate, memoryLimit, dump }: PrepareOptions) {
     this.#graph = graph;
     this.#bind = bind;
     this.#donated = donatedPaths(graph, donate);
@@ -49,6 +52,13 @@ class ReferenceExecutable implements Executable {
     this.outputs = ports(graph.outputs, bind);
     for (const port of this.inputs) this.#inputValues.set(port.path, zeros(port));
     for (const port of this.outputs) this.#outputValues.set(port.path, zeros(port));
+    const { arenaBytes } = this.memory();
+    if (memoryLimit !== undefined && !(arenaBytes <= memoryLimit)) {
+      throw new RangeError(
+        `Cannot fit inputs and outputs, held in f64, in ${memoryLimit} bytes: the smallest ` +
+          `memoryLimit that would work is ${arenaBytes}`,
+      );
+    }
     dump?.("traced", topologicalOrder(graph.outputs.values()).join("\n"));
   }
 
@@ -84,9 +94,12 @@ class ReferenceExecutable implements Executable {
   }
 
   memory(): MemoryReport {
-    const held = [...this.#inputValues.values(), ...this.#outputValues.values()];
-    const bytes = held.reduce((total, { data }) => total + data.byteLength, 0);
-    return { totalBytes: bytes, arenaBytes: bytes, lowerBoundBytes: bytes };
+    const peak = [...this.#inputValues, ...this.#outputValues]
+      .map(([name, { data }]): LiveValue => ({ name, bytes: data.byteLength, scope: "" }))
+      .sort((a, b) => b.bytes - a.bytes);
+    const held = peak.reduce((total, { bytes }) => total + bytes, 0);
+    const recomputed = recomputedIn(bindDims(this.#graph, this.#bind));
+    return { totalBytes: held, arenaBytes: held, lowerBoundBytes: held, peak, recomputed };
   }
 
   steps(): readonly StepNote[] {

@@ -44,8 +44,8 @@ export function wasm(options: WasmOptions = {}): Backend {
   const description = describe(capabilities);
   return {
     capabilities,
-    prepare: async (graph, { bind, donate, dump }) => {
-      const program = lowerGraph(graph, { bind, donate, dump, target: { alignment } });
+    prepare: async (graph, options) => {
+      const program = lowerGraph(graph, { ...options, target: { alignment } });
       return await WasmExecutable.load(program, {
         threads,
         description,

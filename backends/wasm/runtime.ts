@@ -142,6 +142,8 @@ export class WasmExecutable implements Executable {
       totalBytes: this.#assembled.layout.bytes,
       arenaBytes: this.#program.arenaBytes,
       lowerBoundBytes: this.#program.lowerBoundBytes,
+      peak: this.#program.peak,
+      recomputed: this.#program.recomputed,
     };
   }
 
