@@ -24,4 +24,6 @@ export type {
   RecomputedRegion,
   RecomputedReport,
 } from "./program.ts";
-export { VerifyError, verifyKernel, verifyProgram } from "./verify.ts";
+export { VerifyError } from "./verify.ts";
+export { verifyKernel } from "./verify_kernel.ts";
+export { verifyProgram } from "./verify_program.ts";

@@ -18,7 +18,8 @@ import type { Program } from "./program.ts";
 import { fitInMemory, type Scheduled } from "./remat/fit.ts";
 import { RuleReport } from "./report.ts";
 import { scheduleModule } from "./schedule/schedule.ts";
-import { verifyBound, verifyGraph, verifyPrimitive, verifyProgram } from "./verify.ts";
+import { verifyBound, verifyGraph, verifyPrimitive } from "./verify.ts";
+import { verifyProgram } from "./verify_program.ts";
 
 /** A step from graph to graph. */
 export interface Pass {

@@ -9,7 +9,7 @@ import type {
   Statement,
 } from "../../compiler/loop_ir.ts";
 import { type MicrokernelName, MICROKERNELS } from "../../backends/wasm/templates/microkernel.ts";
-import { verifyKernel } from "../../compiler/verify.ts";
+import { verifyKernel } from "../../compiler/verify_kernel.ts";
 import type { TemplateOptions } from "../../backends/wasm/templates/template.ts";
 import { assert, assertEquals, assertThrows } from "../support/assert.ts";
 import { compareTemplate, loadTemplate, relativeError } from "./template_runner.ts";
