@@ -1,4 +1,4 @@
-import fc from "fast-check";
+import fc from "../support/fast_check.ts";
 import type {
   AttentionGradKernel,
   AttentionKernel,

@@ -1,5 +1,5 @@
 /** Random graphs on WASM: against the f64 reference, and the same bits with any thread count. */
-import fc from "fast-check";
+import fc from "../support/fast_check.ts";
 import { evaluateGraph } from "../../backends/reference/evaluate.ts";
 import { gradients } from "../../compiler/autodiff.ts";
 import * as g from "../../graph/mod.ts";

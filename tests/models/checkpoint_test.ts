@@ -1,4 +1,4 @@
-import fc from "fast-check";
+import fc from "../support/fast_check.ts";
 import { z } from "zod";
 import {
   type Checkpoint,

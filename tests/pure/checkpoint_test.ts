@@ -1,4 +1,4 @@
-import fc from "fast-check";
+import fc from "../support/fast_check.ts";
 import { evaluate, evaluateGraph } from "../../backends/reference/evaluate.ts";
 import { checkpoint, grad, gradients } from "../../compiler/mod.ts";
 import * as g from "../../graph/mod.ts";

@@ -1,4 +1,4 @@
-import fc from "fast-check";
+import fc from "../support/fast_check.ts";
 import { flatten, Index, unflatten } from "../../compiler/index_expr.ts";
 import { visitExpressions } from "../../compiler/lower/expressions.ts";
 import type { Expr } from "../../compiler/loop_ir.ts";

@@ -1,4 +1,4 @@
-import fc from "fast-check";
+import fc from "../support/fast_check.ts";
 import { compile, reference, wasm } from "../../backends/mod.ts";
 import { gradients } from "../../compiler/mod.ts";
 import { lowerGraph } from "../../compiler/pipeline.ts";

@@ -1,4 +1,4 @@
-import fc from "fast-check";
+import fc from "../support/fast_check.ts";
 import * as graph from "../../graph/mod.ts";
 import { makeNode, topologicalOrder, withProvenance, withScope } from "../../graph/node.ts";
 import { dim, divideDims, elementCount, multiplyDims, type Shape } from "../../graph/shape.ts";

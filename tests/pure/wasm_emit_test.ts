@@ -1,4 +1,4 @@
-import fc from "fast-check";
+import fc from "../support/fast_check.ts";
 import type { Expr, LoopKernel, Statement } from "../../compiler/loop_ir.ts";
 import { wasmFeatures } from "../../backends/wasm/features.ts";
 import { interpretKernel } from "../../backends/reference/loop_interpreter.ts";

@@ -2,7 +2,7 @@
  * Random graphs for fast-check: a list of small numbers is read as a program that applies ops to a
  * growing pool of tensors. Every list gives a legal graph, so shrinking works on the list.
  */
-import fc from "fast-check";
+import fc from "./fast_check.ts";
 import type { DType } from "../../graph/dtype.ts";
 import * as g from "../../graph/mod.ts";
 import type { Node } from "../../graph/mod.ts";
@@ -153,10 +153,10 @@ export function buildGraph(recipe: GraphRecipe): RandomGraph {
   return { inputs, outputs, values };
 }
 
-/** Largest difference, relative to the largest magnitude (at least 1e-3). */
+/** Largest difference, relative to the largest magnitude, which counts as at least 0.1. */
 export function relativeError(actual: ArrayLike<number>, expected: ArrayLike<number>): number {
   let error = 0;
-  let scale = 1e-3;
+  let scale = 0.1;
   for (let at = 0; at < expected.length; at++) {
     const wanted = expected[at] ?? NaN;
     if (actual[at] === wanted) continue;
