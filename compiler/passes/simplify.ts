@@ -18,6 +18,7 @@ import {
 import { sameShape, staticShape, staticSize } from "../../graph/shape.ts";
 import { numberAttr, numbersAttr, operandOf, uniformConstant } from "../lower/values.ts";
 import { type GraphModule, rewriteModule } from "../module.ts";
+import { accessOf } from "../schedule/access.ts";
 
 /** A rewrite of one node: what takes its place, or undefined where it does not apply. */
 export interface RewriteRule {
@@ -259,9 +260,16 @@ const reductions: RewriteRule = {
       // A sum starts at 0, so that of -0 is 0.
       return filled(Math.fround(value * count) + 0, node);
     }
-    return input.op.name === "sum" ? mergeSums(axes, input) : undefined;
+    return input.op.name === "sum" && !foldsWhatIsComputed(input)
+      ? mergeSums(axes, input)
+      : undefined;
   },
 };
+
+/** Such a sum is best in the kernel that computes its operand, row by row: a loss, for one. */
+function foldsWhatIsComputed(node: Node): boolean {
+  return accessOf(operandOf(node, 0)).producer.op.kind === "elementwise";
+}
 
 function mergeSums(outer: readonly number[], inner: Node): Node {
   const source = operandOf(inner, 0);

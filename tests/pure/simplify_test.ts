@@ -213,6 +213,7 @@ const STAYS: readonly (readonly [rule: string, name: string, node: Node])[] = [
   ["views", "concat of two", g.concat([x, y], 0)],
   ["views", "reverse", g.reverse(x, 0)],
   ["slices_of_slices", "the inner one has steps", g.sliceAxis(g.sliceAxis(x, 1, 0, 3, 2), 1, 1)],
+  ["reductions", "sum of sums of what is computed", g.sum(g.sum(g.mul(x, y), 0), 0)],
   ["reductions", "max of sum", g.max(g.sum(x, 0), 0)],
   ["reductions", "sum of one whole number", g.sum(g.full(3, [2, 3], "i32"), 1)],
   ["reductions", "argmax of several", g.argmax(x, 1)],
