@@ -2,9 +2,10 @@
 import type { Node } from "../graph/node.ts";
 import { bytesPerElement } from "../graph/dtype.ts";
 import { staticShape, staticSize } from "../graph/shape.ts";
-import { ExpressionNumbers, visitExpressions } from "./lower/expressions.ts";
+import { readsOnlyWhereItWrites } from "./in_place.ts";
+import { copyKernel } from "./lower/copy_kernel.ts";
 import type { LoweredKernel } from "./lower/kernel_builder.ts";
-import type { Expr, Kernel, LoopKernel, Statement } from "./loop_ir.ts";
+import type { Kernel } from "./loop_ir.ts";
 import { alignUp, type BufferLifetime, planArena } from "./memory.ts";
 import type { GraphModule } from "./module.ts";
 import { printKernel } from "./print_loop_ir.ts";
@@ -185,7 +186,7 @@ class Assembler {
     return this.#copyBack.map(({ from, to, node }) => {
       from.last = ALWAYS;
       return {
-        kernel: copyKernel(from),
+        kernel: copyKernel(from.dtype, from.elements),
         bindings: [from, to],
         nodes: [node],
       };
@@ -282,112 +283,4 @@ function constantData(node: Node): ProgramConstant["data"] {
     data instanceof Uint8Array
   ) return data;
   throw new TypeError(`${node} holds no numbers`);
-}
-
-const COPY_BLOCK = 4096;
-
-function copyKernel(slot: Slot): LoopKernel {
-  const number = (value: number): Expr => ({ kind: "const", type: "i32", value });
-  const name = (text: string): Expr => ({ kind: "var", type: "i32", name: text });
-  const start: Expr = {
-    kind: "binary",
-    op: "mul",
-    type: "i32",
-    a: name("u"),
-    b: number(COPY_BLOCK),
-  };
-  const end: Expr = { kind: "binary", op: "add", type: "i32", a: start, b: number(COPY_BLOCK) };
-  const type = slot.dtype === "f16" || slot.dtype === "bf16" ? "f32" : slot.dtype;
-  return {
-    kind: "loops",
-    name: `copy_${slot.dtype}_${slot.elements}`,
-    buffers: [
-      { name: "in0", dtype: slot.dtype, elements: slot.elements, access: "read" },
-      { name: "out1", dtype: slot.dtype, elements: slot.elements, access: "write" },
-    ],
-    parallel: { variable: "u", extent: Math.ceil(slot.elements / COPY_BLOCK) },
-    body: [{
-      kind: "loop",
-      range: {
-        variable: "c",
-        start,
-        end: { kind: "binary", op: "min", type: "i32", a: end, b: number(slot.elements) },
-      },
-      vectorize: true,
-      body: [{
-        kind: "store",
-        buffer: 1,
-        index: name("c"),
-        value: { kind: "load", type, buffer: 0, index: name("c") },
-      }],
-    }],
-  };
-}
-
-/**
- * Whether the kernel reads the one node only at the place at which it then writes the other, and
- * never after writing, so that the two may share memory.
- */
-function readsOnlyWhereItWrites(kernel: LoweredKernel, read: Node, written: Node): boolean {
-  const from = kernel.bindings.indexOf(read);
-  const to = kernel.bindings.indexOf(written);
-  if (kernel.kernel.kind === "matmul") {
-    // Parts run side by side: what one of them alone reads or writes is no other's concern.
-    return kernel.kernel.parts.every(({ terms, epilogue }) =>
-      terms.every(({ a, b }) => a.buffer !== from && b.buffer !== from) &&
-      (!mentions(epilogue, from, to) || sameIndices(epilogue, from, to))
-    );
-  }
-  return kernel.kernel.kind === "loops" && sameIndices(kernel.kernel.body, from, to);
-}
-
-/** Whether statements without blocks load the one buffer or store to the other. */
-function mentions(statements: readonly Statement[], from: number, to: number): boolean {
-  return statements.some((statement) => {
-    let loads = false;
-    visitExpressions(rootsOf(statement), (expr) => {
-      loads ||= expr.kind === "load" && expr.buffer === from;
-    });
-    return loads || (statement.kind === "store" && statement.buffer === to);
-  });
-}
-
-function sameIndices(body: readonly Statement[], from: number, to: number): boolean {
-  const numbers = new ExpressionNumbers();
-  const indices = new Set<number>();
-  let stores = 0;
-  let readsAfterStore = false;
-  const visit = (statements: readonly Statement[]): void => {
-    for (const statement of statements) {
-      const roots = rootsOf(statement);
-      visitExpressions(roots, (expr) => {
-        if (expr.kind !== "load" || expr.buffer !== from) return;
-        indices.add(numbers.of(expr.index));
-        readsAfterStore ||= stores > 0;
-      });
-      if (
-        (statement.kind === "store" || statement.kind === "accumulate") && statement.buffer === to
-      ) {
-        stores += statement.kind === "store" ? 1 : 2;
-        indices.add(numbers.of(statement.index));
-      }
-      if (statement.kind === "loop" || statement.kind === "reduce") visit(statement.body);
-    }
-  };
-  visit(body);
-  return indices.size === 1 && stores === 1 && !readsAfterStore;
-}
-
-function rootsOf(statement: Statement): Expr[] {
-  switch (statement.kind) {
-    case "let":
-      return [statement.value];
-    case "store":
-    case "accumulate":
-      return [statement.index, statement.value];
-    case "loop":
-      return [statement.range.start, statement.range.end];
-    case "reduce":
-      return statement.accumulators.map((accumulator) => accumulator.value);
-  }
 }

@@ -4,7 +4,7 @@ import { staticShape, staticSize } from "../graph/shape.ts";
 import type { GraphModule } from "./module.ts";
 import type { Program } from "./program.ts";
 import { accessOf } from "./schedule/access.ts";
-import { isComputed } from "./schedule/cluster.ts";
+import { isComputed } from "./schedule/ops.ts";
 import { copyOf } from "./schedule/copy.ts";
 
 /** A graph each of whose outputs has a place in memory of its own or is an unchanged input. */

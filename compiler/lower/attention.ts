@@ -6,7 +6,8 @@ import type { KernelPlan } from "../schedule/stores.ts";
 import { KernelBuilder, type LoweredKernel } from "./kernel_builder.ts";
 import { requiredView } from "./matmul.ts";
 import { describeKernel } from "./names.ts";
-import { numberAttr, operandOf, ownStrides } from "./values.ts";
+import { numberAttr, operandOf } from "./attributes.ts";
+import { ownStrides } from "./views.ts";
 
 /** Makes operands of nodes, over one kernel's buffers. */
 class Operands {

@@ -6,14 +6,15 @@ import type { Node } from "../../graph/node.ts";
 import { staticShape, staticSize } from "../../graph/shape.ts";
 import { flatten, Index, unflatten } from "../index_expr.ts";
 import type { LoopRange, Statement } from "../loop_ir.ts";
-import { isReduction, reducedAxes } from "../schedule/cluster.ts";
+import { isReduction, reducedAxes } from "../schedule/ops.ts";
 import type { KernelPlan } from "../schedule/stores.ts";
 import { accumulatorOf } from "./accumulators.ts";
 import { KernelBuilder, type LoweredKernel, storesAfterValues } from "./kernel_builder.ts";
 import { innermostDivisions } from "./divisions.ts";
 import { describeKernel } from "./names.ts";
 import { blockedRange, wholeRange } from "./ranges.ts";
-import { operandOf, scalarType, ValueBuilder } from "./values.ts";
+import { operandOf } from "./attributes.ts";
+import { scalarType, ValueBuilder } from "./values.ts";
 
 /** Results that one parallel iteration sums side by side: a cache line of f32. */
 const BLOCK = 16;

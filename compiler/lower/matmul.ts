@@ -8,7 +8,9 @@ import { isView } from "../schedule/access.ts";
 import type { KernelPlan } from "../schedule/stores.ts";
 import { KernelBuilder, type LoweredKernel, storesAfterValues } from "./kernel_builder.ts";
 import { describeKernel } from "./names.ts";
-import { operandOf, type StridedView, stridedView, ValueBuilder } from "./values.ts";
+import { operandOf } from "./attributes.ts";
+import { type StridedView, stridedView } from "./views.ts";
+import { ValueBuilder } from "./values.ts";
 
 /** A contraction's specification, split into letters. */
 export interface ContractionLetters {

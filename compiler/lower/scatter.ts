@@ -10,7 +10,8 @@ import type { KernelPlan } from "../schedule/stores.ts";
 import { KernelBuilder, type LoweredKernel } from "./kernel_builder.ts";
 import { describeKernel } from "./names.ts";
 import { blockedRange, wholeRange } from "./ranges.ts";
-import { numberAttr, operandOf, scalarConstant, scalarType, ValueBuilder } from "./values.ts";
+import { numberAttr, operandOf } from "./attributes.ts";
+import { scalarConstant, scalarType, ValueBuilder } from "./values.ts";
 
 /** Columns to a parallel iteration. */
 const BLOCK = 64;

@@ -5,9 +5,11 @@
 import type { DType } from "../../graph/dtype.ts";
 import type { Node } from "../../graph/node.ts";
 import { staticShape, staticSize } from "../../graph/shape.ts";
-import { isView } from "../schedule/access.ts";
-import { flatten, Index, integerConstant, rowMajorStrides, unflatten } from "../index_expr.ts";
+import { Index, integerConstant, unflatten } from "../index_expr.ts";
 import type { BinaryOp, Expr, ScalarType, UnaryOp } from "../loop_ir.ts";
+import { isView } from "../schedule/access.ts";
+import { numberAttr, numbersAttr, operandOf, uniformConstant } from "./attributes.ts";
+import { movedIndices } from "./views.ts";
 
 /** Where values come from when they are not computed in place. */
 export interface ValueSource {
@@ -74,32 +76,6 @@ function isUnary(name: string): name is UnaryOp {
 
 function isBinary(name: string): name is BinaryOp {
   return BINARY.has(name);
-}
-
-/** A whole-number list attribute. */
-export function numbersAttr(node: Node, name: string): readonly number[] {
-  const value = node.attrs[name];
-  if (!Array.isArray(value)) {
-    throw new TypeError(`${node}: attribute "${name}" is not a list of numbers`);
-  }
-  return value.map(Number);
-}
-
-/** A number attribute. */
-export function numberAttr(node: Node, name: string): number {
-  const value = node.attrs[name];
-  if (typeof value !== "number") throw new TypeError(`${node}: attribute "${name}" is no number`);
-  return value;
-}
-
-/** The one number that a constant node holds everywhere, if it does. */
-export function uniformConstant(node: Node): number | undefined {
-  if (node.op.name !== "constant") return undefined;
-  const data = node.attrs["data"];
-  if (!ArrayBuffer.isView(data) || data.length === 0) return undefined;
-  const first = data[0];
-  for (const value of data) if (!Object.is(value, first)) return undefined;
-  return first;
 }
 
 /** Builds expressions for nodes at indices; the same node at the same index is one object. */
@@ -302,13 +278,6 @@ export class ValueBuilder {
   }
 }
 
-/** An input of a node that must be there. */
-export function operandOf(node: Node, position: number): Node {
-  const input = node.inputs[position];
-  if (input === undefined) throw new TypeError(`${node} has no operand ${position}`);
-  return input;
-}
-
 function constantValue(node: Node): number {
   const value = uniformConstant(node);
   if (value === undefined) throw new TypeError(`${node} holds several values: it needs a buffer`);
@@ -321,75 +290,4 @@ function comparison(op: "less" | "greaterEqual" | "equal", a: Expr, b: Expr): Ex
 
 function convert(value: Expr, type: ScalarType): Expr {
   return value.type === type ? value : { kind: "cast", type, a: value };
-}
-
-/** The indices into a view's input for indices into the view. */
-export function movedIndices(view: Node, input: Node, indices: readonly Index[]): Index[] {
-  const from = staticShape(input.shape);
-  const to = staticShape(view.shape);
-  switch (view.op.name) {
-    case "stopGradient":
-    case "recompute":
-      return [...indices];
-    case "reshape":
-      return unflatten(flatten(indices, to), from);
-    case "transpose": {
-      const permutation = numbersAttr(view, "permutation");
-      const moved: Index[] = from.map(() => Index.constant(0));
-      permutation.forEach((axis, at) => moved[axis] = indices[at] ?? Index.constant(0));
-      return moved;
-    }
-    case "broadcast": {
-      const axes = numbersAttr(view, "axes");
-      return from.map((extent, axis) =>
-        extent === 1 ? Index.constant(0) : indices[axes[axis] ?? 0] ?? Index.constant(0)
-      );
-    }
-    case "slice": {
-      const starts = numbersAttr(view, "starts");
-      const steps = numbersAttr(view, "steps");
-      return indices.map((index, axis) => index.scale(steps[axis] ?? 1).offset(starts[axis] ?? 0));
-    }
-    case "reverse": {
-      const axes = numbersAttr(view, "axes");
-      return indices.map((index, axis) =>
-        axes.includes(axis) ? index.scale(-1).offset((from[axis] ?? 1) - 1) : index
-      );
-    }
-    default:
-      throw new TypeError(`${view} has no rule for its value: it should have been lowered before`);
-  }
-}
-
-/** A tensor in memory as a strided view: what the templates read. */
-export interface StridedView {
-  /** The node whose buffer it is. */
-  readonly base: Node;
-  /** Elements before the first. */
-  readonly offset: number;
-  /** Elements between neighbours along each axis of the viewed node. */
-  readonly strides: readonly number[];
-}
-
-/** The node as strides over the buffer behind its views, or undefined where strides cannot say it. */
-export function stridedView(node: Node, isView: (node: Node) => boolean): StridedView | undefined {
-  const shape = staticShape(node.shape);
-  let indices = shape.map((extent, axis) => Index.variable(`x${axis}`, extent));
-  let base = node;
-  while (isView(base)) {
-    const input = operandOf(base, 0);
-    indices = movedIndices(base, input, indices);
-    base = input;
-  }
-  const flat = flatten(indices, staticShape(base.shape));
-  if (!flat.isAffine()) return undefined;
-  const strides = shape.map((_, axis) => flat.stride(`x${axis}`) ?? 0);
-  return strides.some((stride) => stride < 0)
-    ? undefined
-    : { base, offset: flat.constant, strides };
-}
-
-/** Strides of a node that fills its own buffer. */
-export function ownStrides(node: Node): number[] {
-  return rowMajorStrides(staticShape(node.shape));
 }

@@ -16,7 +16,7 @@ import {
   transpose,
 } from "../../graph/ops/mod.ts";
 import { sameShape, staticShape, staticSize } from "../../graph/shape.ts";
-import { numberAttr, numbersAttr, operandOf, uniformConstant } from "../lower/values.ts";
+import { numberAttr, numbersAttr, operandOf, uniformConstant } from "../lower/attributes.ts";
 import { type GraphModule, rewriteModule } from "../module.ts";
 import { accessOf } from "../schedule/access.ts";
 

@@ -7,7 +7,7 @@ import { makeNode, type Node } from "../../graph/node.ts";
 import { contractRecord, parseSpec } from "../../graph/ops/contract.ts";
 import { reshape } from "../../graph/ops/mod.ts";
 import { staticShape } from "../../graph/shape.ts";
-import { operandOf } from "../lower/values.ts";
+import { operandOf } from "../lower/attributes.ts";
 import { templateView } from "../lower/matmul.ts";
 import { type GraphModule, rewriteModule } from "../module.ts";
 

@@ -6,9 +6,9 @@
 import type { Node } from "../../graph/node.ts";
 import { max, min, reshape, sum } from "../../graph/ops/mod.ts";
 import { staticShape, staticSize } from "../../graph/shape.ts";
-import { numbersAttr, operandOf } from "../lower/values.ts";
+import { numbersAttr, operandOf } from "../lower/attributes.ts";
 import { type GraphModule, rewriteModule } from "../module.ts";
-import { isReduction } from "../schedule/cluster.ts";
+import { isReduction } from "../schedule/ops.ts";
 
 /** Reductions with at least this many results are parallel as they are. */
 const ENOUGH_RESULTS = 16;

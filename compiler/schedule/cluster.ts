@@ -11,9 +11,11 @@
  * the clusters are always a directed acyclic graph.
  */
 import type { Node } from "../../graph/node.ts";
-import { staticShape, staticSize } from "../../graph/shape.ts";
-import { numbersAttr, operandOf } from "../lower/values.ts";
+import { staticShape } from "../../graph/shape.ts";
+import { operandOf } from "../lower/attributes.ts";
 import { type Access, accessOf, awaitedBy, isView, liveOrder, sizeOf } from "./access.ts";
+import { levelIn } from "./levels.ts";
+import { isComputed, isReduction, reducedAxes, reducesTrailingAxes } from "./ops.ts";
 
 /** What kind of kernel a cluster becomes. */
 export type ClusterKind =
@@ -63,38 +65,6 @@ const ATTENTION_GRADS = new Set([
   "attentionGradValue",
 ]);
 const ATTENTION_FORWARD = new Set(["attention", "attentionLogSumExp"]);
-
-/** Whether the node is a reduction over some of its input's axes. */
-export function isReduction(node: Node): boolean {
-  return node.op.kind === "reduce";
-}
-
-/** Whether a kernel computes the node (it is neither a view nor a source). */
-export function isComputed(node: Node): boolean {
-  return node.op.kind !== "source" && !isView(node);
-}
-
-/** The axes that a reduction folds, ascending. */
-export function reducedAxes(node: Node): number[] {
-  const axes = node.op.name === "argmax" ? [Number(node.attrs["axis"])] : numbersAttr(node, "axes");
-  return [...axes].sort((a, b) => a - b);
-}
-
-/** Whether only axes of size 1 come after the reduced ones. */
-function reducesTrailingAxes(node: Node): boolean {
-  const shape = staticShape(operandOf(node, 0).shape);
-  const axes = new Set(reducedAxes(node));
-  let seenKept = false;
-  for (let axis = shape.length - 1; axis >= 0; axis--) {
-    if (shape[axis] === 1) continue;
-    if (axes.has(axis)) {
-      if (seenKept) return false;
-    } else {
-      seenKept = true;
-    }
-  }
-  return true;
-}
 
 /**
  * Clusters everything that `roots` need. `copies` are views and sources that a kernel has to write
@@ -395,35 +365,4 @@ class Clusterer {
 /** Whether a member is the same op: a template has one result of each kind. */
 function hasOp(cluster: Cluster, node: Node): boolean {
   return [...cluster.members.keys()].some((member) => member.op === node.op);
-}
-
-/** The level at which an elementwise node would be computed in the cluster; undefined if it cannot. */
-function levelIn(
-  cluster: Cluster,
-  node: Node,
-  accesses: readonly Access[],
-): Level | undefined {
-  if (cluster.kind !== "rows" && cluster.kind !== "matmul" && cluster.kind !== "columns") {
-    return undefined;
-  }
-  const size = staticSize(staticShape(node.shape));
-  let level: Level | undefined;
-  for (const access of accesses) {
-    const from = cluster.members.get(access.producer);
-    if (from === undefined) continue;
-    const here = levelThrough(cluster, from, access);
-    if (here === undefined || (level !== undefined && level !== here)) return undefined;
-    level = here;
-  }
-  if (level === undefined) return undefined;
-  const rows = cluster.columns === undefined ? undefined : cluster.total / cluster.columns;
-  return size === (level === "full" ? cluster.total : rows) ? level : undefined;
-}
-
-function levelThrough(cluster: Cluster, from: Level, access: Access): Level | undefined {
-  if (access.pattern === "same") return from;
-  if (access.pattern === "row" && from === "row" && access.columns === cluster.columns) {
-    return "full";
-  }
-  return undefined;
 }

@@ -3,10 +3,11 @@
  * elementwise value is recomputed in each kernel that needs it rather than stored and loaded.
  */
 import type { Node } from "../../graph/node.ts";
-import { operandOf, uniformConstant } from "../lower/values.ts";
+import { operandOf, uniformConstant } from "../lower/attributes.ts";
 import { accessOf, isView, sizeOf } from "./access.ts";
 import { isLanding } from "./copy.ts";
-import { type Cluster, type Clustering, isReduction } from "./cluster.ts";
+import type { Cluster, Clustering } from "./cluster.ts";
+import { isReduction } from "./ops.ts";
 
 /** A kernel to be: a cluster, and those of its members that it writes to memory. */
 export interface KernelPlan {

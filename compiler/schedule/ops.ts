@@ -1,0 +1,37 @@
+/** What kinds of ops the scheduler tells apart. */
+import type { Node } from "../../graph/node.ts";
+import { staticShape } from "../../graph/shape.ts";
+import { numbersAttr, operandOf } from "../lower/attributes.ts";
+import { isView } from "./access.ts";
+
+/** Whether the node is a reduction over some of its input's axes. */
+export function isReduction(node: Node): boolean {
+  return node.op.kind === "reduce";
+}
+
+/** Whether a kernel computes the node (it is neither a view nor a source). */
+export function isComputed(node: Node): boolean {
+  return node.op.kind !== "source" && !isView(node);
+}
+
+/** The axes that a reduction folds, ascending. */
+export function reducedAxes(node: Node): number[] {
+  const axes = node.op.name === "argmax" ? [Number(node.attrs["axis"])] : numbersAttr(node, "axes");
+  return [...axes].sort((a, b) => a - b);
+}
+
+/** Whether only axes of size 1 come after the reduced ones. */
+export function reducesTrailingAxes(node: Node): boolean {
+  const shape = staticShape(operandOf(node, 0).shape);
+  const axes = new Set(reducedAxes(node));
+  let seenKept = false;
+  for (let axis = shape.length - 1; axis >= 0; axis--) {
+    if (shape[axis] === 1) continue;
+    if (axes.has(axis)) {
+      if (seenKept) return false;
+    } else {
+      seenKept = true;
+    }
+  }
+  return true;
+}
