@@ -5,7 +5,7 @@
 import type { Node } from "../../graph/node.ts";
 import { staticShape, staticSize } from "../../graph/shape.ts";
 import { flatten, Index, unflatten } from "../index_expr.ts";
-import type { Expr, Statement } from "../loop_ir.ts";
+import type { Expr, Kernel, Statement } from "../loop_ir.ts";
 import { valueOperands } from "../schedule/access.ts";
 import { isReduction } from "../schedule/ops.ts";
 import { type KernelPlan, operationWeight } from "../schedule/stores.ts";
@@ -27,18 +27,26 @@ const SCRATCH_LIMIT = 1 << 15;
 const HEAVY = 10;
 
 const COLUMN_VARIABLES = /^c/;
+const ALL_VARIABLES = /^[cr]/;
 
 /** The kernel of a `rows` cluster. */
 export function lowerRows(plan: KernelPlan, isHeld: (node: Node) => boolean): LoweredKernel {
-  let best: { kernel: LoweredKernel; divisions: number } | undefined;
+  let best: { lowered: LoweredKernel; divisions: number } | undefined;
   for (const layout of candidateLayouts(plan)) {
-    const kernel = new RowsLowering(plan, layout, isHeld).lower();
-    const divisions = innermostDivisions(kernel.kernel, COLUMN_VARIABLES);
-    if (best === undefined || divisions < best.divisions) best = { kernel, divisions };
+    const lowered = new RowsLowering(plan, layout, isHeld).lower();
+    const divisions = divisionsPerElement(lowered.kernel, staticSize(layout.columns));
+    if (best === undefined || divisions < best.divisions) best = { lowered, divisions };
     if (divisions === 0) break;
   }
   if (best === undefined) throw new TypeError("A rows cluster has no layout");
-  return best.kernel;
+  return best.lowered;
+}
+
+/** How many divisions an element's indices take; those of its row are shared by the columns. */
+function divisionsPerElement(kernel: Kernel, columns: number): number {
+  const inner = innermostDivisions(kernel, COLUMN_VARIABLES);
+  const all = innermostDivisions(kernel, ALL_VARIABLES);
+  return inner + (all - inner) / columns;
 }
 
 class RowsLowering {

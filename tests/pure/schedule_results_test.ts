@@ -1,7 +1,9 @@
 /** Graphs whose structure is easy to schedule wrongly: each against the reference. */
 import { gradients } from "../../compiler/autodiff.ts";
 import * as g from "../../graph/mod.ts";
+import { assertStringIncludes } from "../support/assert.ts";
 import { assertLowersRight } from "../support/compare_lowered.ts";
+import { printSteps } from "../support/lowered.ts";
 
 Deno.test("attention over the same queries and keys with different values is several kernels", () => {
   const q = g.input("q", "f32", [4, 3]);
@@ -71,4 +73,12 @@ Deno.test("maps that one op reads are not brought together round a third that ne
   const heavy = g.tanh(g.input("y", "f32", [4, 3]));
   const total = g.broadcastTo(g.sum(heavy, 0), [4, 3]);
   assertLowersRight({ y: g.select(g.greater(x, 0), heavy, total) });
+});
+
+Deno.test("patches are moved in runs as long as they are in memory", () => {
+  const images = g.input("images", "f32", [2, 8, 12, 3]);
+  const split = g.reshape(images, [2, 2, 4, 3, 4, 3]);
+  const patches = g.reshape(g.transpose(split, [0, 1, 3, 2, 4, 5]), [2, 6, 48]);
+  const program = assertLowersRight({ patches: g.mul(patches, 2) });
+  assertStringIncludes(printSteps(program), "vector loop c in 0..12");
 });
