@@ -17,6 +17,10 @@ export interface Blocking {
   /** Rows and columns of a work unit. */
   readonly rows: number;
   readonly columns: number;
+  /** As many units at most, with the same rows and neighbouring columns, are computed together. */
+  readonly run: number;
+  /** Rows of a unit that are multiplied with all its columns before the next ones are. */
+  readonly rowGroup: number;
   /** Length of the sums that are made in registers at once, in each term. */
   readonly k: readonly number[];
   /** Whether all terms' packed columns fit in scratch, so that they are packed once for all rows. */
@@ -25,13 +29,28 @@ export interface Blocking {
   readonly kSlices: number;
 }
 
-/** Of a panel of eight columns this many rows, 12 KiB, leave room in the first cache for the rows of a. */
-const MAX_K = 384;
-/** A block of this many rows of length {@linkcode MAX_K} is a part of the second cache. */
-const MAX_ROWS = 240;
-const MAX_COLUMNS = 128;
+/** Limits of the blocks: the fastest measured. */
+interface BlockLimits {
+  /** Of sums made at once; a panel of eight columns and a few rows of that length fit the first cache. */
+  readonly k: number;
+  readonly rows: number;
+  /**
+   * With twice as many, how fast a kernel was depended on where its code and data happened to lie: rows,
+   * read once for every panel, drove each other, and the code, out of the second cache.
+   */
+  readonly rowGroup: number;
+  readonly columns: number;
+  /** Of all units computed together: rows are brought near once for all of them. */
+  readonly runColumns: number;
+}
+
+const IN_PLACE: BlockLimits = { k: 512, rows: 400, rowGroup: 48, columns: 64, runColumns: 192 };
+/** Where units that share packed columns follow each other. */
+const COLUMNS_STAY: BlockLimits = { ...IN_PLACE, columns: 128, runColumns: 128 };
 /** Packing rows costs as much for few columns as for many. */
-const MAX_COLUMNS_PACKED = 256;
+const PACKED_ROWS: BlockLimits = { k: 384, rows: 240, rowGroup: 96, columns: 256, runColumns: 512 };
+/** Several blocks of k are multiples of the microkernel's longest round. */
+const K_STEP = 32;
 const MIN_COLUMNS = 32;
 /** Units wanted, so that several threads share the work evenly. */
 const WANTED_UNITS = 16;
@@ -54,26 +73,33 @@ export function chooseBlocking(
   share: number,
 ): Blocking {
   const { m, n, k } = extents;
+  const totalK = sumOf(k);
+  const columnsFit = 0 < totalK && totalK <= (packsRows ? PACKED_ROWS : COLUMNS_STAY).k;
+  const limits = packsRows ? PACKED_ROWS : columnsFit ? COLUMNS_STAY : IN_PLACE;
   const tileRows = evenPart(m, maxTileRows, 1);
   const rowStep = tileRows % 4 === 0 ? tileRows : tileRows % 2 === 0 ? 2 * tileRows : 4 * tileRows;
   const whole = {
     tileRows,
-    rows: evenPart(m, MAX_ROWS, rowStep),
-    columns: evenPart(n, packsRows ? MAX_COLUMNS_PACKED : MAX_COLUMNS, 8),
+    rows: evenPart(m, limits.rows, rowStep),
+    columns: evenPart(n, limits.columns, 8),
   };
-  const totalK = sumOf(k);
   const units = Math.max(Math.ceil(WANTED_UNITS * share), 1);
   const wantedSlices = packsRows ? chooseSlicesOfK(extents, whole, units) : 1;
-  const limit = Math.max(Math.min(MAX_K, Math.ceil(totalK / wantedSlices)), 1);
-  const kBlock = k.map((length) => evenPart(length, limit, 8));
+  const limit = Math.max(Math.min(limits.k, Math.ceil(totalK / wantedSlices)), 1);
+  const kBlock = k.map((length) => evenPart(length, limit, length > limit ? K_STEP : 8));
   const kBlocks = sumOf(k.map((length, term) => Math.ceil(length / (kBlock[term] ?? 1))));
-  if (wantedSlices > 1 && kBlocks > 1) {
+  const isSliced = wantedSlices > 1 && kBlocks > 1;
+  const columnsStay = columnsFit && !isSliced;
+  const tile = isSliced ? whole : cutUnits(extents, whole, rowStep, packsRows, units);
+  return {
+    ...tile,
+    run: columnsStay ? 1 : Math.max(Math.floor(limits.runColumns / tile.columns), 1),
+    rowGroup: evenPart(tile.rows, limits.rowGroup, rowStep),
+    k: kBlock,
+    columnsStay,
     // As many slices as have at least one block.
-    const kSlices = Math.ceil(kBlocks / Math.ceil(kBlocks / wantedSlices));
-    return { ...whole, k: kBlock, columnsStay: false, kSlices };
-  }
-  const tile = cutUnits(extents, whole, rowStep, packsRows, units);
-  return { ...tile, k: kBlock, columnsStay: 0 < totalK && totalK <= MAX_K, kSlices: 1 };
+    kSlices: isSliced ? Math.ceil(kBlocks / Math.ceil(kBlocks / wantedSlices)) : 1,
+  };
 }
 
 function sumOf(values: readonly number[]): number {

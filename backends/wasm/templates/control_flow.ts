@@ -82,6 +82,16 @@ export function getMin(f: FunctionBuilder, local: Local, limit: number): void {
   f.select("i32");
 }
 
+/** Pushes the smaller of two i32 locals, unsigned. */
+export function getSmaller(f: FunctionBuilder, a: Local, b: Local): void {
+  f.get(a);
+  f.get(b);
+  f.get(a);
+  f.get(b);
+  f.i32.lt_u();
+  f.select("i32");
+}
+
 /** `local = min(max(local, low), high)`, signed. */
 export function clamp(f: FunctionBuilder, local: Local, low: number, high: number): void {
   for (const [limit, keeps] of [[low, f.i32.gt_s], [high, f.i32.lt_s]] as const) {
@@ -121,12 +131,16 @@ export function divideWithRest(
   f.set(quotient);
 }
 
-/** New locals with the start and the length of a block of at most `size` of `total` elements. */
+/**
+ * New locals with the start and the length of a block of at most `size` of `total` elements, or of
+ * `blocks` neighbouring ones.
+ */
 export function blockRange(
   f: FunctionBuilder,
   block: Local,
   size: number,
   total: number,
+  blocks?: Local,
 ): { readonly start: Local; readonly count: Local } {
   const start = f.local("i32");
   const count = f.local("i32");
@@ -137,7 +151,15 @@ export function blockRange(
   f.get(start);
   f.i32.sub();
   f.set(count);
-  getMin(f, count, size);
+  if (blocks === undefined) {
+    getMin(f, count, size);
+  } else {
+    const limit = f.local("i32");
+    f.get(blocks);
+    timesConstant(f, size);
+    f.set(limit);
+    getSmaller(f, count, limit);
+  }
   f.set(count);
   return { start, count };
 }

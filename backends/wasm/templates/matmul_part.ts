@@ -14,7 +14,9 @@ import {
   blockRange,
   clamp,
   constant,
+  countedLoop,
   divideWithRest,
+  getSmaller,
   increment,
   localPlus,
   timesConstant,
@@ -56,12 +58,14 @@ export function emitMatmulPart(
   return new PartEmitter(module, part, options).emit();
 }
 
-/** Locals that describe the unit at hand. */
-interface MatmulUnit {
+/** Locals that describe the units at hand: neighbours, which differ in their columns alone. */
+interface UnitRun {
+  readonly count: Local;
   readonly batch: Local;
   /** Which slice of k. */
   readonly slice: Local;
   readonly rows: Range;
+  /** Those of all units of the run. */
   readonly columns: Range;
 }
 
@@ -100,15 +104,16 @@ class PartEmitter {
     const { rows: tileRows } = MICROKERNELS[chosenMicrokernel(options)];
     const packs = axes.some(packsRows);
     this.#blocking = chooseBlocking(this.#extents, tileRows, packs, options.share);
-    const { rows, columns, k, columnsStay } = this.#blocking;
+    const { rows, rowGroup, k, columnsStay } = this.#blocking;
+    const columns = this.#runColumns;
     this.#columnsStay = columnsStay;
-    const longest = { rows, columns, k: Math.max(...k) };
+    const longest = { rows, rowGroup, columns, k: Math.max(...k) };
     const left = this.#layout.reserve(packs ? packedRowsBytes(longest) : 0);
     const right = columnsStay
       ? undefined
       : this.#layout.reserve(packedColumnsBytes(columns, longest.k));
     this.#terms = part.terms.map((term, index) => {
-      const limits = { rows, columns, k: k[index] ?? 1 };
+      const limits = { rows, rowGroup, columns, k: k[index] ?? 1 };
       const packedAt = { left, right };
       return new TermEmitter(module, term, axes[index] ?? first, limits, this.#layout, packedAt);
     });
@@ -150,12 +155,15 @@ class PartEmitter {
     const sums = localPlus(f, isWhole ? fn.privateScratch : fn.sharedScratch, sumsOffset);
     const columnsAtHand = f.local("i32");
     whileBelow(f, fn.lo, fn.hi, () => {
-      const unit = this.#decodeUnit(f, fn.lo);
+      const unit = this.#decodeRun(fn);
       if (this.#columnsStay) this.#packColumnsOnce(fn, unit, columnsAtHand);
       if (!isWhole) this.#findSliceSums(fn, unit, sums);
       this.#sumTerms(fn, unit, sums);
-      if (isWhole) callEpilogue(epilogue, fn, unit, sums);
-      increment(f, fn.lo, 1);
+      if (isWhole) this.#finishUnits(fn, unit, sums, epilogue);
+      f.get(fn.lo);
+      f.get(unit.count);
+      f.i32.add();
+      f.set(fn.lo);
     });
     return f.index;
   }
@@ -179,35 +187,101 @@ class PartEmitter {
 
   /** Rows, and elements between rows, of the array that sums are made in. */
   get #sumsShape(): SumsShape {
-    if (this.#blocking.kSlices === 1) return this.#blocking;
+    const { rows, kSlices } = this.#blocking;
+    if (kSlices === 1) return { rows, columns: this.#runColumns };
     return { rows: this.#extents.m, columns: roundUp(this.#extents.n, PANEL_COLUMNS) };
   }
 
+  /** Columns of as many units as are computed together. */
+  get #runColumns(): number {
+    return this.#blocking.columns * this.#blocking.run;
+  }
+
   /**
+   * Decodes the unit `lo`, and takes as many with it as there are before `hi` that differ in columns.
+   *
    * Units that share the packed columns follow each other where those stay; else units that share the
    * rows do, which then come from the second cache.
    */
-  #decodeUnit(f: FunctionBuilder, unit: Local): MatmulUnit {
+  #decodeRun(fn: KernelFunction): UnitRun {
+    const { f, lo: unit } = fn;
+    const { rows, columns, kSlices } = this.#blocking;
     const [rowBlock, columnBlock, batch] = [f.local("i32"), f.local("i32"), f.local("i32")];
     const slice = f.local("i32");
+    const count = constant(f, 1);
     if (this.#columnsStay) {
       divideWithRest(f, unit, this.#rowBlocks, batch, rowBlock);
       divideWithRest(f, batch, this.#columnBlocks, batch, columnBlock);
     } else {
       divideWithRest(f, unit, this.#columnBlocks, batch, columnBlock);
       divideWithRest(f, batch, this.#rowBlocks, batch, rowBlock);
-      divideWithRest(f, batch, this.#blocking.kSlices, batch, slice);
+      divideWithRest(f, batch, kSlices, batch, slice);
+      this.#countRun(fn, columnBlock, count);
     }
+    const run = blockRange(f, columnBlock, columns, this.#extents.n, count);
     return {
+      count,
       batch,
       slice,
-      rows: blockRange(f, rowBlock, this.#blocking.rows, this.#extents.m),
-      columns: blockRange(f, columnBlock, this.#blocking.columns, this.#extents.n),
+      rows: blockRange(f, rowBlock, rows, this.#extents.m),
+      columns: run,
     };
   }
 
+  /** Sets `count` to the length of a run from the unit `lo`: runs are about equally long. */
+  #countRun({ f, lo, hi }: KernelFunction, columnBlock: Local, count: Local): void {
+    const { run } = this.#blocking;
+    if (run === 1) return;
+    const runs = f.local("i32");
+    f.get(hi);
+    f.get(lo);
+    f.i32.sub();
+    f.set(count);
+    f.i32.const(this.#columnBlocks);
+    f.get(columnBlock);
+    f.i32.sub();
+    f.set(runs);
+    getSmaller(f, count, runs);
+    f.tee(count);
+    f.i32.const(run - 1);
+    f.i32.add();
+    f.i32.const(run);
+    f.i32.div_u();
+    f.tee(runs);
+    f.get(count);
+    f.i32.add();
+    f.i32.const(1);
+    f.i32.sub();
+    f.get(runs);
+    f.i32.div_u();
+    f.set(count);
+  }
+
+  /** Runs the epilogue on each unit by itself: so what it computes at once is always the same. */
+  #finishUnits(fn: KernelFunction, run: UnitRun, sums: Local, epilogue: number): void {
+    const { f } = fn;
+    const { columns } = this.#blocking;
+    const done = f.local("i32");
+    const start = f.local("i32");
+    const count = f.local("i32");
+    const address = localPlus(f, sums, 0);
+    countedLoop(f, done, run.columns.count, columns, () => {
+      f.get(run.columns.start);
+      f.get(done);
+      f.i32.add();
+      f.set(start);
+      f.get(run.columns.count);
+      f.get(done);
+      f.i32.sub();
+      f.set(count);
+      clamp(f, count, 0, columns);
+      callEpilogue(epilogue, fn, { ...run, columns: { start, count } }, address);
+      increment(f, address, 4 * columns);
+    });
+  }
+
   /** Sets `sums` to where the unit's sums lie among those of all slices. */
-  #findSliceSums(fn: KernelFunction, unit: MatmulUnit, sums: Local): void {
+  #findSliceSums(fn: KernelFunction, unit: UnitRun, sums: Local): void {
     const { f } = fn;
     const { rows, columns } = this.#sumsShape;
     f.get(unit.slice);
@@ -227,7 +301,7 @@ class PartEmitter {
   }
 
   /** Packs the unit's columns, of all k, unless the unit before left the same ones. */
-  #packColumnsOnce(fn: KernelFunction, unit: MatmulUnit, columnsAtHand: Local): void {
+  #packColumnsOnce(fn: KernelFunction, unit: UnitRun, columnsAtHand: Local): void {
     const { f } = fn;
     const wanted = f.local("i32");
     f.get(fn.lo);
@@ -248,7 +322,7 @@ class PartEmitter {
   }
 
   /** Sums the unit's blocks of k: all, or those of its slice. */
-  #sumTerms(fn: KernelFunction, unit: MatmulUnit, sums: Local): void {
+  #sumTerms(fn: KernelFunction, unit: UnitRun, sums: Local): void {
     const { f } = fn;
     if (this.#kBlocks === 0) return this.#clearSums(f, unit, sums);
     const target = { sums, accumulate: constant(f, 0) };
@@ -291,7 +365,7 @@ class PartEmitter {
   /** Sums a term's blocks from `block`, which moves, up to `end`. */
   #sumBlocks(
     fn: KernelFunction,
-    unit: MatmulUnit,
+    unit: UnitRun,
     term: TermEmitter,
     block: Local,
     end: Local,
@@ -308,7 +382,7 @@ class PartEmitter {
     });
   }
 
-  #packColumns(fn: KernelFunction, unit: MatmulUnit, term: TermEmitter, k: Range): void {
+  #packColumns(fn: KernelFunction, unit: UnitRun, term: TermEmitter, k: Range): void {
     term.setColumns(fn, unit.batch, unit.columns);
     term.right.pack(fn.f, unit.columns.count, k);
   }
@@ -316,29 +390,41 @@ class PartEmitter {
   /** Adds the products of a block of k, or sets the sums to them if they are the unit's first. */
   #sumBlock(
     f: FunctionBuilder,
-    unit: MatmulUnit,
+    unit: UnitRun,
     term: TermEmitter,
     k: Range,
     { sums, accumulate }: SumsTarget,
   ): void {
-    const { relaxedSimd } = this.#options;
-    const { rowTable, offset } = term.left.block(f, unit.rows.count, k);
-    callGemmBlock(f, emitGemmBlock(this.#module, this.#blocking.tileRows, relaxedSimd), {
-      rowTable,
-      aOffset: offset,
-      rows: unit.rows.count,
-      packed: term.right.packed,
-      k: k.count,
-      columns: unit.columns.count,
-      c: sums,
-      cRowBytes: 4 * this.#sumsShape.columns,
-      accumulate,
+    const { rows, rowGroup, tileRows } = this.#blocking;
+    const product = emitGemmBlock(this.#module, tileRows, this.#options.relaxedSimd);
+    const firstRow = f.local("i32");
+    const group = f.local("i32");
+    const c = localPlus(f, sums, 0);
+    countedLoop(f, firstRow, unit.rows.count, rowGroup, () => {
+      f.get(unit.rows.count);
+      f.get(firstRow);
+      f.i32.sub();
+      f.set(group);
+      if (rows > rowGroup) clamp(f, group, 0, rowGroup);
+      const { rowTable, offset } = term.left.block(f, group, k, firstRow);
+      callGemmBlock(f, product, {
+        rowTable,
+        aOffset: offset,
+        rows: group,
+        packed: term.right.packed,
+        k: k.count,
+        columns: unit.columns.count,
+        c,
+        cRowBytes: 4 * this.#sumsShape.columns,
+        accumulate,
+      });
+      increment(f, c, 4 * this.#sumsShape.columns * rowGroup);
     });
     f.i32.const(1);
     f.set(accumulate);
   }
 
-  #clearSums(f: FunctionBuilder, unit: MatmulUnit, sums: Local): void {
+  #clearSums(f: FunctionBuilder, unit: UnitRun, sums: Local): void {
     f.get(sums);
     f.i32.const(0);
     f.get(unit.rows.count);

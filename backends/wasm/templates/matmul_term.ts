@@ -4,7 +4,13 @@ import type { FunctionBuilder, Local, ModuleBuilder } from "../encoder.ts";
 import { localPlus } from "./control_flow.ts";
 import { axesOfTerm, type MatmulRoles, type Side, sumAxes } from "./matmul_roles.ts";
 import type { AxisList } from "./offset_table.ts";
-import { LeftOperand, type PackedAt, type Range, RightOperand } from "./operands.ts";
+import {
+  type LeftLimits,
+  LeftOperand,
+  type PackedAt,
+  type Range,
+  RightOperand,
+} from "./operands.ts";
 import { chooseRowPacking } from "./pack_rows.ts";
 import type { KernelFunction, ScratchLayout } from "./template.ts";
 
@@ -36,10 +42,8 @@ export function packsRows({ rows, kA }: TermAxes): boolean {
 }
 
 /** Largest blocks that a term is asked for. */
-export interface TermLimits {
-  readonly rows: number;
+export interface TermLimits extends LeftLimits {
   readonly columns: number;
-  readonly k: number;
 }
 
 /** Emits what a term needs around its block products. */

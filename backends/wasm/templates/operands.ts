@@ -28,9 +28,18 @@ export interface RowBlock {
   readonly offset: Local;
 }
 
+/** What a left operand is asked for at most. */
+export interface LeftLimits {
+  /** Rows that are chosen. */
+  readonly rows: number;
+  /** Rows that are prepared at once; all if undefined. */
+  readonly rowGroup?: number;
+  readonly k: number;
+}
+
 /** Bytes that a left operand needs for its packed rows, if it packs any. */
-export function packedRowsBytes(limits: { readonly rows: number; readonly k: number }): number {
-  return limits.rows * packedRowBytes(limits.k);
+export function packedRowsBytes({ rows, rowGroup = rows, k }: LeftLimits): number {
+  return rowGroup * packedRowBytes(k);
 }
 
 /** A line more than needed, so that neighbouring rows do not share a set of the first cache. */
@@ -50,33 +59,33 @@ export class LeftOperand {
   readonly #module: ModuleBuilder;
   readonly #rows: AxisList;
   readonly #k: AxisList;
-  readonly #maxRows: number;
+  readonly #rowGroup: number;
   readonly #packedRowBytes: number;
   readonly #offsets: { readonly [Part in keyof LeftScratch]: number };
   #scratch: LeftScratch | undefined;
 
   /**
-   * Reserves scratch for blocks of up to `limits.rows` rows and `limits.k` k. Packed rows lie at the
-   * offset `packedAt` if there is one.
+   * Reserves scratch for blocks within the limits. Packed rows lie at the offset `packedAt` if there is
+   * one.
    */
   constructor(
     module: ModuleBuilder,
     rows: AxisList,
     k: AxisList,
-    limits: { readonly rows: number; readonly k: number },
+    limits: LeftLimits,
     layout: ScratchLayout,
     packedAt?: number | undefined,
   ) {
     this.#module = module;
     this.#rows = rows;
     this.#k = k;
-    this.#maxRows = limits.rows;
+    this.#rowGroup = limits.rowGroup ?? limits.rows;
     this.packing = chooseRowPacking(rows, k);
     this.#packedRowBytes = packedRowBytes(limits.k);
     const packs = this.packing !== "none";
     this.#offsets = {
       rowTable: layout.reserve(4 * limits.rows),
-      packedTable: layout.reserve(packs ? 4 * limits.rows : 0),
+      packedTable: layout.reserve(packs ? 4 * this.#rowGroup : 0),
       kTable: layout.reserve(packs ? 4 * limits.k : 0),
       packed: packedAt ?? layout.reserve(packs ? packedRowsBytes(limits) : 0),
     };
@@ -93,7 +102,7 @@ export class LeftOperand {
     };
     this.#scratch = scratch;
     if (this.packing === "none") return;
-    const rows = constant(f, this.#maxRows);
+    const rows = constant(f, this.#rowGroup);
     emitStrideTable(f, scratch.packedTable, rows, scratch.packed, this.#packedRowBytes);
   }
 
@@ -102,10 +111,18 @@ export class LeftOperand {
     emitOffsetTable(f, { axes: this.#rows, table: this.#parts.rowTable, base, ...rows });
   }
 
-  /** Emits the preparation of a block of k of the chosen rows. */
-  block(f: FunctionBuilder, rowCount: Local, k: Range): RowBlock {
-    const { rowTable, packedTable, kTable, packed } = this.#parts;
+  /** Emits the preparation of a block of k of some of the chosen rows, the first ones by default. */
+  block(f: FunctionBuilder, rowCount: Local, k: Range, firstRow?: Local): RowBlock {
+    const { packedTable, kTable, packed } = this.#parts;
     const offset = f.local("i32");
+    const rowTable = f.local("i32");
+    f.get(this.#parts.rowTable);
+    if (firstRow !== undefined) {
+      f.get(firstRow);
+      timesConstant(f, 4);
+      f.i32.add();
+    }
+    f.set(rowTable);
     if (this.packing === "none") {
       f.get(k.start);
       timesConstant(f, 4);

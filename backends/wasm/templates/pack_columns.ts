@@ -15,6 +15,7 @@ import {
 } from "./control_flow.ts";
 import { PANEL_COLUMNS } from "./microkernel.ts";
 import type { AxisList } from "./offset_table.ts";
+import { emitTouchLines, TOUCHED_ROWS } from "./touch_lines.ts";
 import { emitTranspose, newQuad } from "./transpose.ts";
 
 /**
@@ -216,10 +217,10 @@ function emitPackWholeRows(module: ModuleBuilder): number {
     Local,
     Local,
   ];
-  const [row, pairedRows, target, panels, panelBytes] = Array.from(
-    { length: 5 },
+  const [row, pairedRows, target, panels, panelBytes, rowBytes] = Array.from(
+    { length: 6 },
     () => f.local("i32"),
-  ) as [Local, Local, Local, Local, Local];
+  ) as [Local, Local, Local, Local, Local, Local];
   f.get(columns);
   f.i32.const(Math.log2(PANEL_COLUMNS));
   f.i32.shr_u();
@@ -227,12 +228,15 @@ function emitPackWholeRows(module: ModuleBuilder): number {
   f.get(k);
   timesConstant(f, 4 * PANEL_COLUMNS);
   f.set(panelBytes);
+  f.get(columns);
+  timesConstant(f, 4);
+  f.set(rowBytes);
   f.get(k);
   f.i32.const(-ROWS_AT_ONCE);
   f.i32.and();
   f.set(pairedRows);
-  const copyRows = (count: number) => {
-    const sources = Array.from({ length: count }, (_, position) => {
+  const rowSources = (count: number) =>
+    Array.from({ length: count }, (_, position) => {
       const source = f.local("i32");
       f.get(columnTable);
       f.i32.load();
@@ -245,14 +249,34 @@ function emitPackWholeRows(module: ModuleBuilder): number {
       f.set(source);
       return source;
     });
+  const setTarget = () => {
     f.get(packed);
     f.get(row);
     timesConstant(f, 4 * PANEL_COLUMNS);
     f.i32.add();
     f.set(target);
+  };
+  const copyRows = (count: number) => {
+    const sources = rowSources(count);
+    setTarget();
     copyAcrossPanels(f, { sources, target, panels, panelBytes });
     increment(f, row, count);
   };
+  const touchedRows = f.local("i32");
+  const nextTouched = f.local("i32");
+  f.get(k);
+  f.i32.const(-TOUCHED_ROWS);
+  f.i32.and();
+  f.set(touchedRows);
+  whileBelow(f, row, touchedRows, () => {
+    setTarget();
+    emitTouchLines(f, rowSources(TOUCHED_ROWS), rowBytes, target);
+    f.get(row);
+    f.i32.const(TOUCHED_ROWS);
+    f.i32.add();
+    f.set(nextTouched);
+    whileBelow(f, row, nextTouched, () => copyRows(ROWS_AT_ONCE));
+  });
   whileBelow(f, row, pairedRows, () => copyRows(ROWS_AT_ONCE));
   whileBelow(f, row, k, () => copyRows(1));
   callRest(f, rest, { columnTable, kTable, k, columns, packed, panels, panelBytes });
