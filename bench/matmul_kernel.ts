@@ -16,6 +16,7 @@ import type {
   KernelBuffer,
   MatmulKernel,
   MatmulOperand,
+  MatmulPart,
 } from "../compiler/loop_ir.ts";
 import { emitKernel } from "../backends/wasm/emit_kernel.ts";
 import { ModuleBuilder } from "../backends/wasm/encoder.ts";
@@ -23,6 +24,8 @@ import { wasmFeatures } from "../backends/wasm/features.ts";
 import { type MicrokernelName, MICROKERNELS } from "../backends/wasm/templates/microkernel.ts";
 
 type BenchedKernel = MatmulKernel | AttentionKernel | AttentionGradKernel;
+
+type Turned = "" | "a" | "b";
 
 interface Case {
   readonly name: string;
@@ -43,9 +46,15 @@ function operand(buffer: number, [free, k]: readonly [number, number]): MatmulOp
   return { buffer, offset: 0, batchStrides: [], freeStrides: [free], kStrides: [k] };
 }
 
-/** `c = a b`; a letter of `turned` says that the operand is stored transposed. */
-function matmul(m: number, n: number, k: number, turned: "" | "a" | "b" = ""): Case {
-  const [aTurned, bTurned] = [turned === "a", turned === "b"];
+/** Adds the buffers of `c = sum of a b` to `buffers`, which hold the terms' left operands already. */
+function addPart(
+  buffers: KernelBuffer[],
+  [m, n]: readonly [number, number],
+  terms: readonly { readonly a: number; readonly k: number }[],
+  turned: Turned = "",
+): MatmulPart {
+  const add = (name: string, elements: number, access: "read" | "write") =>
+    buffers.push(buffer(`${name}${buffers.length}`, elements, access)) - 1;
   const index = (name: string) => ({ kind: "var", type: "i32", name }) as const;
   const row = {
     kind: "binary",
@@ -54,29 +63,56 @@ function matmul(m: number, n: number, k: number, turned: "" | "a" | "b" = ""): C
     a: index("m"),
     b: { kind: "const", type: "i32", value: n },
   } as const;
-  const kernel: MatmulKernel = {
-    kind: "matmul",
-    name: "matmul",
-    buffers: [buffer("a", m * k), buffer("b", k * n), buffer("c", m * n, "write")],
-    parts: [{
-      batch: [],
-      m: [{ variable: "m", extent: m }],
-      n: [{ variable: "n", extent: n }],
-      terms: [{
-        a: operand(0, aTurned ? [1, m] : [k, 1]),
-        b: operand(1, bTurned ? [k, 1] : [1, n]),
-        k: [k],
-      }],
-      epilogue: [{
-        kind: "store",
-        buffer: 2,
-        index: { kind: "binary", op: "add", type: "i32", a: row, b: index("n") },
-        value: { kind: "var", type: "f32", name: "acc" },
-      }],
+  return {
+    batch: [],
+    m: [{ variable: "m", extent: m }],
+    n: [{ variable: "n", extent: n }],
+    terms: terms.map(({ a, k }) => ({
+      a: operand(a, turned === "a" ? [1, m] : [k, 1]),
+      b: operand(add("b", k * n, "read"), turned === "b" ? [k, 1] : [1, n]),
+      k: [k],
+    })),
+    epilogue: [{
+      kind: "store",
+      buffer: add("c", m * n, "write"),
+      index: { kind: "binary", op: "add", type: "i32", a: row, b: index("n") },
+      value: { kind: "var", type: "f32", name: "acc" },
     }],
   };
+}
+
+/** `c = a b`; a letter of `turned` says that the operand is stored transposed. */
+function matmul(m: number, n: number, k: number, turned: Turned = ""): Case {
+  const buffers = [buffer("a", m * k)];
+  const parts = [addPart(buffers, [m, n], [{ a: 0, k }], turned)];
   const suffix = turned === "" ? "" : ` ${turned}^T`;
-  return { name: `matmul ${m}x${k}x${n}${suffix}`, kernel, flops: 2 * m * n * k };
+  return {
+    name: `matmul ${m}x${k}x${n}${suffix}`,
+    kernel: { kind: "matmul", name: "matmul", buffers, parts },
+    flops: 2 * m * n * k,
+  };
+}
+
+/** Side by side: queries, keys, values and the inside of an MLP from one input. */
+function parts(m: number, k: number): Case {
+  const buffers = [buffer("a", m * k)];
+  const made = [k, k, k, 4 * k].map((n) => addPart(buffers, [m, n], [{ a: 0, k }]));
+  return {
+    name: `parts ${m}x${k}x(3*${k}+${4 * k})`,
+    kernel: { kind: "matmul", name: "parts", buffers, parts: made },
+    flops: 14 * m * k * k,
+  };
+}
+
+/** Added up: the projections of attention and MLP. */
+function terms(m: number, n: number): Case {
+  const buffers = [buffer("a0", m * n), buffer("a1", 4 * m * n)];
+  const part = addPart(buffers, [m, n], [{ a: 0, k: n }, { a: 1, k: 4 * n }]);
+  return {
+    name: `terms ${m}x(${n}+${4 * n})x${n}`,
+    kernel: { kind: "matmul", name: "terms", buffers, parts: [part] },
+    flops: 10 * m * n * n,
+  };
 }
 
 /** Attention over [batch, tokens, heads, depth], as a ViT's is. */
@@ -145,6 +181,9 @@ const CASES: readonly Case[] = [
   matmul(197, 768, 768),
   matmul(197, 3072, 768),
   matmul(197, 768, 3072),
+  parts(197, 768),
+  terms(197, 768),
+  matmul(1576, 3072, 768),
   matmul(512, 512, 512),
   matmul(1024, 1024, 1024),
   matmul(197, 768, 768, "b"),
@@ -157,6 +196,7 @@ const CASES: readonly Case[] = [
   matmul(64, 256, 3200, "a"),
   matmul(128, 128, 3200, "a"),
   matmul(8, 1000, 768),
+  matmul(4, 1000, 768),
   matmul(1, 1000, 768),
   ...attention(2, 12, 197, 64),
   ...attention(8, 3, 197, 64),

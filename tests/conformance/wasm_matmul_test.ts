@@ -315,6 +315,36 @@ Deno.test("wasm matmul: terms in several blocks of every axis add up", () => {
   assertAgrees(matmul(part), { relaxedSimd: true });
 });
 
+Deno.test("wasm matmul: few rows are multiplied with a right operand that is not packed", () => {
+  const ends: OperandShape = { order: [0, 1, 2], gap: 4, offset: 1 };
+  const asColumns: OperandShape = { order: [0, 2, 1], gap: 3, offset: 5 };
+  for (const rows of [1, 2, 4]) {
+    for (const batch of [[], [3]]) {
+      const still = ["none", "none"] as const;
+      const last = batch.length;
+      // The right operand's axes are the batch's, n, k.
+      const byRows: OperandShape = { ...ends, order: [...batch.keys(), last + 1, last] };
+      const byColumns: OperandShape = { ...asColumns, order: [...batch.keys(), last, last + 1] };
+      const terms: TermSpec[] = [
+        { k: [21], still, a: PLAIN, b: byRows },
+        { k: [0], still, a: PLAIN, b: byRows },
+        { k: [300], still, a: PLAIN, b: byColumns },
+        { k: [515], still, a: PLAIN, b: byRows },
+      ];
+      const part: PartSpec = { batch, m: [rows], n: [516], terms, epilogue: "biasGelu" };
+      const kernel = matmul(part);
+      for (const relaxedSimd of [true, false]) {
+        const { emitted } = loadTemplate(kernel, { relaxedSimd });
+        assert(
+          emitted.privateScratchBytes < 65536,
+          "The right operand has a place to be packed at",
+        );
+        assertAgrees(kernel, { relaxedSimd });
+      }
+    }
+  }
+});
+
 Deno.test("wasm matmul: parts with and without a second phase run side by side", () => {
   const parts: PartSpec[] = [
     { batch: [], m: [40], n: [30], terms: [product([9])], epilogue: "residualAndSum" },

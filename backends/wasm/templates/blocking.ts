@@ -93,13 +93,39 @@ export function chooseBlocking(
   const tile = isSliced ? whole : cutUnits(extents, whole, rowStep, packsRows, units);
   return {
     ...tile,
-    run: columnsStay ? 1 : Math.max(Math.floor(limits.runColumns / tile.columns), 1),
+    run: columnsStay ? 1 : runLength(n, tile.columns, limits.runColumns),
     rowGroup: evenPart(tile.rows, limits.rowGroup, rowStep),
     k: kBlock,
     columnsStay,
     // As many slices as have at least one block.
     kSlices: isSliced ? Math.ceil(kBlocks / Math.ceil(kBlocks / wantedSlices)) : 1,
   };
+}
+
+/** Elements of the right operand that a unit of a thin product reads at least. */
+const MIN_THIN_ELEMENTS = 1 << 16;
+/** Columns whose sums, a row at a time, stay in the first cache. */
+const MAX_THIN_COLUMNS = 2048;
+
+/** Chooses the blocks of a product of a few rows with a right operand that is read in place. */
+export function chooseThinBlocking({ m, n, k }: MatmulExtents, share: number): Blocking {
+  const wanted = Math.max(Math.ceil(WANTED_UNITS * share), 1);
+  const least = MIN_THIN_ELEMENTS / Math.max(sumOf(k), 1);
+  const columns = evenPart(n, Math.min(Math.max(n / wanted, least, 1), MAX_THIN_COLUMNS), 16);
+  return {
+    tileRows: m,
+    rows: Math.max(m, 1),
+    columns,
+    run: runLength(n, columns, MAX_THIN_COLUMNS),
+    rowGroup: Math.max(m, 1),
+    k: k.map((length) => Math.max(length, 1)),
+    columnsStay: false,
+    kSlices: 1,
+  };
+}
+
+function runLength(n: number, columns: number, limit: number): number {
+  return Math.max(Math.min(Math.floor(limit / columns), Math.ceil(n / columns)), 1);
 }
 
 function sumOf(values: readonly number[]): number {

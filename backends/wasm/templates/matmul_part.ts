@@ -6,29 +6,32 @@
  * their product to the unit's sums in scratch, and runs the epilogue on them after the last. Where k
  * is long and the result small, units are slices of k as well, and a second phase adds up their sums.
  */
-import type { KernelBuffer, MatmulPart } from "../../../compiler/loop_ir.ts";
+import type { KernelBuffer, MatmulPart, MatmulTerm } from "../../../compiler/loop_ir.ts";
 import type { FunctionBuilder, Local, ModuleBuilder } from "../encoder.ts";
 import { emitAddSlices, slicesBytes } from "./add_slices.ts";
-import { type Blocking, chooseBlocking, type MatmulExtents } from "./blocking.ts";
+import {
+  type Blocking,
+  chooseBlocking,
+  chooseThinBlocking,
+  type MatmulExtents,
+} from "./blocking.ts";
 import {
   blockRange,
   clamp,
   constant,
   countedLoop,
-  divideWithRest,
-  getSmaller,
   increment,
   localPlus,
   timesConstant,
   whileBelow,
 } from "./control_flow.ts";
 import { callEpilogue, emitEpilogue, type SumsShape } from "./epilogue.ts";
-import { callGemmBlock, emitGemmBlock } from "./gemm_block.ts";
 import { assignRoles, type MatmulRoles } from "./matmul_roles.ts";
-import { packsRows, termAxes, TermEmitter } from "./matmul_term.ts";
+import { packsRows, type TermAxes, termAxes, type TermEmitter } from "./matmul_term.ts";
 import { MICROKERNELS, PANEL_COLUMNS } from "./microkernel.ts";
 import { packedRowsBytes, type Range } from "./operands.ts";
 import { packedColumnsBytes } from "./pack_columns.ts";
+import { PackedTerm } from "./packed_term.ts";
 import {
   chosenMicrokernel,
   type EmittedKernel,
@@ -38,6 +41,8 @@ import {
   ScratchLayout,
   type TemplateOptions,
 } from "./template.ts";
+import { canBeThin, ThinTerm } from "./thin_term.ts";
+import { UnitGrid, type UnitRun } from "./unit_grid.ts";
 
 /** The kernel around a part, and how it is emitted. */
 export interface PartOptions extends TemplateOptions {
@@ -58,17 +63,6 @@ export function emitMatmulPart(
   return new PartEmitter(module, part, options).emit();
 }
 
-/** Locals that describe the units at hand: neighbours, which differ in their columns alone. */
-interface UnitRun {
-  readonly count: Local;
-  readonly batch: Local;
-  /** Which slice of k. */
-  readonly slice: Local;
-  readonly rows: Range;
-  /** Those of all units of the run. */
-  readonly columns: Range;
-}
-
 /** Where a unit's sums are made, and whether there are any yet: not zero once there are. */
 interface SumsTarget {
   readonly sums: Local;
@@ -82,10 +76,9 @@ class PartEmitter {
   readonly #roles: MatmulRoles;
   readonly #extents: MatmulExtents;
   readonly #blocking: Blocking;
+  readonly #grid: UnitGrid;
   readonly #layout = new ScratchLayout();
   readonly #terms: readonly TermEmitter[];
-  /** Whether the packed columns, of all terms, stay while units move from rows to rows. */
-  readonly #columnsStay: boolean;
 
   constructor(module: ModuleBuilder, part: MatmulPart, options: PartOptions) {
     this.#module = module;
@@ -101,21 +94,55 @@ class PartEmitter {
       n: first.columns.extent,
       k: axes.map(({ kA }) => kA.extent),
     };
+    const isThin = axes.every(canBeThin);
     const { rows: tileRows } = MICROKERNELS[chosenMicrokernel(options)];
-    const packs = axes.some(packsRows);
-    this.#blocking = chooseBlocking(this.#extents, tileRows, packs, options.share);
-    const { rows, rowGroup, k, columnsStay } = this.#blocking;
+    this.#blocking = isThin
+      ? chooseThinBlocking(this.#extents, options.share)
+      : chooseBlocking(this.#extents, tileRows, axes.some(packsRows), options.share);
+    this.#grid = new UnitGrid(this.#extents, this.#blocking);
+    this.#terms = isThin ? this.#thinTerms(axes) : this.#packedTerms(axes);
+  }
+
+  #thinTerms(axes: readonly TermAxes[]): TermEmitter[] {
+    const { relaxedSimd } = this.#options;
+    return this.#eachTerm(
+      axes,
+      (term, axesOfTerm) => new ThinTerm(this.#module, term, axesOfTerm, relaxedSimd, this.#layout),
+    );
+  }
+
+  /** Terms, one after the other, pack to the same place, unless their packed columns stay. */
+  #packedTerms(axes: readonly TermAxes[]): TermEmitter[] {
+    const { rows, rowGroup, tileRows, k, columnsStay } = this.#blocking;
     const columns = this.#runColumns;
-    this.#columnsStay = columnsStay;
-    const longest = { rows, rowGroup, columns, k: Math.max(...k) };
-    const left = this.#layout.reserve(packs ? packedRowsBytes(longest) : 0);
-    const right = columnsStay
-      ? undefined
-      : this.#layout.reserve(packedColumnsBytes(columns, longest.k));
-    this.#terms = part.terms.map((term, index) => {
+    const longest = Math.max(...k);
+    const packs = axes.some(packsRows);
+    const packedAt = {
+      left: this.#layout.reserve(packs ? packedRowsBytes({ rows, rowGroup, k: longest }) : 0),
+      right: columnsStay ? undefined : this.#layout.reserve(packedColumnsBytes(columns, longest)),
+    };
+    const options = { tileRows, relaxedSimd: this.#options.relaxedSimd };
+    return this.#eachTerm(axes, (term, axesOfTerm, index) => {
       const limits = { rows, rowGroup, columns, k: k[index] ?? 1 };
-      const packedAt = { left, right };
-      return new TermEmitter(module, term, axes[index] ?? first, limits, this.#layout, packedAt);
+      return new PackedTerm(
+        this.#module,
+        term,
+        axesOfTerm,
+        limits,
+        options,
+        this.#layout,
+        packedAt,
+      );
+    });
+  }
+
+  #eachTerm(
+    axes: readonly TermAxes[],
+    make: (term: MatmulTerm, axes: TermAxes, index: number) => TermEmitter,
+  ): TermEmitter[] {
+    return axes.flatMap((axesOfTerm, index) => {
+      const term = this.#part.terms[index];
+      return term === undefined ? [] : [make(term, axesOfTerm, index)];
     });
   }
 
@@ -124,7 +151,7 @@ class PartEmitter {
     const shape = this.#sumsShape;
     const epilogue = emitEpilogue(this.#module, this.#part, this.#roles, shape, this.#options);
     const products = this.#emitProducts(epilogue);
-    const units = this.#extents.batch * this.#rowBlocks * this.#columnBlocks;
+    const { units } = this.#grid;
     if (kSlices === 1) {
       return {
         phases: [{ functionIndex: products, units }],
@@ -136,7 +163,7 @@ class PartEmitter {
     const sums = { slices: kSlices, batch, rows: m, columns: n, rowBytes: 4 * shape.columns };
     return {
       phases: [
-        { functionIndex: products, units: units * kSlices },
+        { functionIndex: products, units },
         emitAddSlices(this.#module, this.#options, sums, epilogue),
       ],
       privateScratchBytes: this.#layout.bytes,
@@ -155,8 +182,8 @@ class PartEmitter {
     const sums = localPlus(f, isWhole ? fn.privateScratch : fn.sharedScratch, sumsOffset);
     const columnsAtHand = f.local("i32");
     whileBelow(f, fn.lo, fn.hi, () => {
-      const unit = this.#decodeRun(fn);
-      if (this.#columnsStay) this.#packColumnsOnce(fn, unit, columnsAtHand);
+      const unit = this.#grid.decode(fn);
+      if (this.#blocking.columnsStay) this.#packColumnsOnce(fn, unit, columnsAtHand);
       if (!isWhole) this.#findSliceSums(fn, unit, sums);
       this.#sumTerms(fn, unit, sums);
       if (isWhole) this.#finishUnits(fn, unit, sums, epilogue);
@@ -166,14 +193,6 @@ class PartEmitter {
       f.set(fn.lo);
     });
     return f.index;
-  }
-
-  get #rowBlocks(): number {
-    return Math.ceil(this.#extents.m / this.#blocking.rows);
-  }
-
-  get #columnBlocks(): number {
-    return Math.ceil(this.#extents.n / this.#blocking.columns);
   }
 
   /** Blocks of k of all terms, which follow each other. */
@@ -195,66 +214,6 @@ class PartEmitter {
   /** Columns of as many units as are computed together. */
   get #runColumns(): number {
     return this.#blocking.columns * this.#blocking.run;
-  }
-
-  /**
-   * Decodes the unit `lo`, and takes as many with it as there are before `hi` that differ in columns.
-   *
-   * Units that share the packed columns follow each other where those stay; else units that share the
-   * rows do, which then come from the second cache.
-   */
-  #decodeRun(fn: KernelFunction): UnitRun {
-    const { f, lo: unit } = fn;
-    const { rows, columns, kSlices } = this.#blocking;
-    const [rowBlock, columnBlock, batch] = [f.local("i32"), f.local("i32"), f.local("i32")];
-    const slice = f.local("i32");
-    const count = constant(f, 1);
-    if (this.#columnsStay) {
-      divideWithRest(f, unit, this.#rowBlocks, batch, rowBlock);
-      divideWithRest(f, batch, this.#columnBlocks, batch, columnBlock);
-    } else {
-      divideWithRest(f, unit, this.#columnBlocks, batch, columnBlock);
-      divideWithRest(f, batch, this.#rowBlocks, batch, rowBlock);
-      divideWithRest(f, batch, kSlices, batch, slice);
-      this.#countRun(fn, columnBlock, count);
-    }
-    const run = blockRange(f, columnBlock, columns, this.#extents.n, count);
-    return {
-      count,
-      batch,
-      slice,
-      rows: blockRange(f, rowBlock, rows, this.#extents.m),
-      columns: run,
-    };
-  }
-
-  /** Sets `count` to the length of a run from the unit `lo`: runs are about equally long. */
-  #countRun({ f, lo, hi }: KernelFunction, columnBlock: Local, count: Local): void {
-    const { run } = this.#blocking;
-    if (run === 1) return;
-    const runs = f.local("i32");
-    f.get(hi);
-    f.get(lo);
-    f.i32.sub();
-    f.set(count);
-    f.i32.const(this.#columnBlocks);
-    f.get(columnBlock);
-    f.i32.sub();
-    f.set(runs);
-    getSmaller(f, count, runs);
-    f.tee(count);
-    f.i32.const(run - 1);
-    f.i32.add();
-    f.i32.const(run);
-    f.i32.div_u();
-    f.tee(runs);
-    f.get(count);
-    f.i32.add();
-    f.i32.const(1);
-    f.i32.sub();
-    f.get(runs);
-    f.i32.div_u();
-    f.set(count);
   }
 
   /** Runs the epilogue on each unit by itself: so what it computes at once is always the same. */
@@ -305,7 +264,7 @@ class PartEmitter {
     const { f } = fn;
     const wanted = f.local("i32");
     f.get(fn.lo);
-    f.i32.const(this.#rowBlocks);
+    f.i32.const(this.#grid.rowBlocks);
     f.i32.div_u();
     f.i32.const(1);
     f.i32.add();
@@ -339,7 +298,7 @@ class PartEmitter {
         this.#sumBlocks(fn, unit, term, constant(f, 0), constant(f, term.blocks), target);
       } else {
         term.setRows(fn, unit.batch, unit.rows);
-        if (!this.#columnsStay) this.#packColumns(fn, unit, term, wholeK(f, term));
+        if (!this.#blocking.columnsStay) this.#packColumns(fn, unit, term, wholeK(f, term));
         this.#sumBlock(f, unit, term, wholeK(f, term), target);
       }
       firstBlock += term.blocks;
@@ -376,7 +335,7 @@ class PartEmitter {
     term.setColumns(fn, unit.batch, unit.columns);
     whileBelow(f, block, end, () => {
       const k = blockRange(f, block, term.blockLength, term.k);
-      term.right.pack(f, unit.columns.count, k);
+      term.prepareColumns(f, unit.columns.count, k);
       this.#sumBlock(f, unit, term, k, target);
       increment(f, block, 1);
     });
@@ -384,7 +343,7 @@ class PartEmitter {
 
   #packColumns(fn: KernelFunction, unit: UnitRun, term: TermEmitter, k: Range): void {
     term.setColumns(fn, unit.batch, unit.columns);
-    term.right.pack(fn.f, unit.columns.count, k);
+    term.prepareColumns(fn.f, unit.columns.count, k);
   }
 
   /** Adds the products of a block of k, or sets the sums to them if they are the unit's first. */
@@ -395,30 +354,13 @@ class PartEmitter {
     k: Range,
     { sums, accumulate }: SumsTarget,
   ): void {
-    const { rows, rowGroup, tileRows } = this.#blocking;
-    const product = emitGemmBlock(this.#module, tileRows, this.#options.relaxedSimd);
-    const firstRow = f.local("i32");
-    const group = f.local("i32");
-    const c = localPlus(f, sums, 0);
-    countedLoop(f, firstRow, unit.rows.count, rowGroup, () => {
-      f.get(unit.rows.count);
-      f.get(firstRow);
-      f.i32.sub();
-      f.set(group);
-      if (rows > rowGroup) clamp(f, group, 0, rowGroup);
-      const { rowTable, offset } = term.left.block(f, group, k, firstRow);
-      callGemmBlock(f, product, {
-        rowTable,
-        aOffset: offset,
-        rows: group,
-        packed: term.right.packed,
-        k: k.count,
-        columns: unit.columns.count,
-        c,
-        cRowBytes: 4 * this.#sumsShape.columns,
-        accumulate,
-      });
-      increment(f, c, 4 * this.#sumsShape.columns * rowGroup);
+    term.addBlock(f, {
+      rows: unit.rows.count,
+      columns: unit.columns.count,
+      k,
+      c: sums,
+      cRowBytes: 4 * this.#sumsShape.columns,
+      accumulate,
     });
     f.i32.const(1);
     f.set(accumulate);

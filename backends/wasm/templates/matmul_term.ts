@@ -1,18 +1,12 @@
-/** One term of a matmul's part: its two operands, packed block of k by block of k. */
+/** One term of a matmul's part: how its operands lie, and what is emitted for it. */
 import type { MatmulTerm } from "../../../compiler/loop_ir.ts";
-import type { FunctionBuilder, Local, ModuleBuilder } from "../encoder.ts";
+import type { FunctionBuilder, Local } from "../encoder.ts";
 import { localPlus } from "./control_flow.ts";
 import { axesOfTerm, type MatmulRoles, type Side, sumAxes } from "./matmul_roles.ts";
 import type { AxisList } from "./offset_table.ts";
-import {
-  type LeftLimits,
-  LeftOperand,
-  type PackedAt,
-  type Range,
-  RightOperand,
-} from "./operands.ts";
+import type { Range } from "./operands.ts";
 import { chooseRowPacking } from "./pack_rows.ts";
-import type { KernelFunction, ScratchLayout } from "./template.ts";
+import type { KernelFunction } from "./template.ts";
 
 /** The operands' axes, after flattening. */
 export interface TermAxes {
@@ -41,67 +35,57 @@ export function packsRows({ rows, kA }: TermAxes): boolean {
   return chooseRowPacking(rows, kA) !== "none";
 }
 
-/** Largest blocks that a term is asked for. */
-export interface TermLimits extends LeftLimits {
-  readonly columns: number;
+/** A block of the result, and the block of k whose products are added to it. */
+export interface TermBlock {
+  readonly rows: Local;
+  readonly columns: Local;
+  readonly k: Range;
+  /** Address of the sums. */
+  readonly c: Local;
+  /** Bytes between rows of the sums. */
+  readonly cRowBytes: number;
+  /** Not zero: add to what the sums hold. */
+  readonly accumulate: Local;
 }
 
-/** Emits what a term needs around its block products. */
-export class TermEmitter {
-  readonly left: LeftOperand;
-  readonly right: RightOperand;
+/** Emits what a term contributes to a unit's sums. */
+export abstract class TermEmitter {
+  /** Length of the term's sums. */
+  readonly k: number;
+  /** Length of a block of k, but for the last. */
+  readonly blockLength: number;
   readonly #term: MatmulTerm;
   readonly #axes: TermAxes;
-  readonly #blockLength: number;
 
-  /** Packs where `packedAt` says, or in scratch of its own. */
-  constructor(
-    module: ModuleBuilder,
-    term: MatmulTerm,
-    axes: TermAxes,
-    limits: TermLimits,
-    layout: ScratchLayout,
-    packedAt: PackedAt,
-  ) {
+  constructor(term: MatmulTerm, axes: TermAxes, blockLength: number) {
     this.#term = term;
     this.#axes = axes;
-    this.#blockLength = limits.k;
-    this.left = new LeftOperand(module, axes.rows, axes.kA, limits, layout, packedAt.left);
-    this.right = new RightOperand(module, axes.columns, axes.kB, limits, layout, packedAt.right);
-  }
-
-  /** Length of the sums. */
-  get k(): number {
-    return this.#axes.kA.extent;
-  }
-
-  /** Length of a block of k, but for the last. */
-  get blockLength(): number {
-    return this.#blockLength;
+    this.k = axes.kA.extent;
+    this.blockLength = blockLength;
   }
 
   /** How many blocks of k there are. */
   get blocks(): number {
-    return Math.ceil(this.k / this.#blockLength);
+    return Math.ceil(this.k / this.blockLength);
   }
 
   /** Emits what is done once, before any loop. */
-  begin(f: FunctionBuilder, scratch: Local): void {
-    this.left.begin(f, scratch);
-    this.right.begin(f, scratch);
-  }
+  abstract begin(f: FunctionBuilder, scratch: Local): void;
 
   /** Emits the choice of rows of one batch entry. */
-  setRows(fn: KernelFunction, batch: Local, rows: Range): void {
-    this.left.setRows(fn.f, this.#base(fn, "a", batch), rows);
-  }
+  abstract setRows(fn: KernelFunction, batch: Local, rows: Range): void;
 
   /** Emits the choice of columns of one batch entry. */
-  setColumns(fn: KernelFunction, batch: Local, columns: Range): void {
-    this.right.setColumns(fn.f, this.#base(fn, "b", batch), columns);
-  }
+  abstract setColumns(fn: KernelFunction, batch: Local, columns: Range): void;
 
-  #base(fn: KernelFunction, side: Side, batch: Local): Local {
+  /** Emits the preparation of a block of k of the chosen columns. */
+  abstract prepareColumns(f: FunctionBuilder, columnCount: Local, k: Range): void;
+
+  /** Emits the products of the chosen rows with the prepared columns. */
+  abstract addBlock(f: FunctionBuilder, block: TermBlock): void;
+
+  /** A new local with the address of the first element of a batch entry. */
+  protected base(fn: KernelFunction, side: Side, batch: Local): Local {
     const { f } = fn;
     const operand = this.#term[side];
     const base = localPlus(f, fn.buffer(operand.buffer), 4 * operand.offset);

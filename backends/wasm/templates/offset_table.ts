@@ -39,6 +39,12 @@ export class AxisList {
     return this.axes.length === 0 || (this.axes.length === 1 && this.#last.stride === 1);
   }
 
+  /** Elements between neighbours, of a list that merged into one axis at most. */
+  get step(): number {
+    if (this.axes.length > 1) throw new RangeError("The axes have no common step");
+    return this.#last.stride;
+  }
+
   /** Whether elements `g * size` to `g * size + size - 1` are neighbours, for every whole group. */
   hasContiguousGroups(size: number): boolean {
     if (this.axes.length === 0) return false;

@@ -1,0 +1,96 @@
+/** A term whose right operand, and left one where needed, is packed block of k by block of k. */
+import type { MatmulTerm } from "../../../compiler/loop_ir.ts";
+import type { FunctionBuilder, Local, ModuleBuilder } from "../encoder.ts";
+import { clamp, countedLoop, increment, localPlus } from "./control_flow.ts";
+import { callGemmBlock, emitGemmBlock } from "./gemm_block.ts";
+import { type TermAxes, type TermBlock, TermEmitter } from "./matmul_term.ts";
+import { LeftOperand, type PackedAt, type Range, RightOperand } from "./operands.ts";
+import type { KernelFunction, ScratchLayout } from "./template.ts";
+
+/** Largest blocks that a term is asked for. */
+export interface TermLimits {
+  readonly rows: number;
+  /** Rows that are multiplied with all columns before the next ones are. */
+  readonly rowGroup: number;
+  readonly columns: number;
+  readonly k: number;
+}
+
+/** How products are made. */
+export interface ProductOptions {
+  /** Rows of a register tile. */
+  readonly tileRows: number;
+  readonly relaxedSimd: boolean;
+}
+
+/** Emits blocks of a packed product. */
+export class PackedTerm extends TermEmitter {
+  readonly #module: ModuleBuilder;
+  readonly #limits: TermLimits;
+  readonly #options: ProductOptions;
+  readonly #left: LeftOperand;
+  readonly #right: RightOperand;
+
+  /** Packs where `packedAt` says, or in scratch of its own. */
+  constructor(
+    module: ModuleBuilder,
+    term: MatmulTerm,
+    axes: TermAxes,
+    limits: TermLimits,
+    options: ProductOptions,
+    layout: ScratchLayout,
+    packedAt: PackedAt,
+  ) {
+    super(term, axes, limits.k);
+    this.#module = module;
+    this.#limits = limits;
+    this.#options = options;
+    this.#left = new LeftOperand(module, axes.rows, axes.kA, limits, layout, packedAt.left);
+    this.#right = new RightOperand(module, axes.columns, axes.kB, limits, layout, packedAt.right);
+  }
+
+  override begin(f: FunctionBuilder, scratch: Local): void {
+    this.#left.begin(f, scratch);
+    this.#right.begin(f, scratch);
+  }
+
+  override setRows(fn: KernelFunction, batch: Local, rows: Range): void {
+    this.#left.setRows(fn.f, this.base(fn, "a", batch), rows);
+  }
+
+  override setColumns(fn: KernelFunction, batch: Local, columns: Range): void {
+    this.#right.setColumns(fn.f, this.base(fn, "b", batch), columns);
+  }
+
+  override prepareColumns(f: FunctionBuilder, columnCount: Local, k: Range): void {
+    this.#right.pack(f, columnCount, k);
+  }
+
+  override addBlock(f: FunctionBuilder, { rows, columns, k, ...block }: TermBlock): void {
+    const { rowGroup } = this.#limits;
+    const { tileRows, relaxedSimd } = this.#options;
+    const product = emitGemmBlock(this.#module, tileRows, relaxedSimd);
+    const firstRow = f.local("i32");
+    const group = f.local("i32");
+    const c = localPlus(f, block.c, 0);
+    countedLoop(f, firstRow, rows, rowGroup, () => {
+      f.get(rows);
+      f.get(firstRow);
+      f.i32.sub();
+      f.set(group);
+      clamp(f, group, 0, rowGroup);
+      const { rowTable, offset } = this.#left.block(f, group, k, firstRow);
+      callGemmBlock(f, product, {
+        ...block,
+        rowTable,
+        aOffset: offset,
+        rows: group,
+        packed: this.#right.packed,
+        k: k.count,
+        columns,
+        c,
+      });
+      increment(f, c, block.cRowBytes * rowGroup);
+    });
+  }
+}
