@@ -27,3 +27,9 @@ export function blockedRange(name: string, unit: string, size: number, total: nu
     end: total % size === 0 ? end : integerBinary("min", end, integerConstant(total)),
   };
 }
+
+/** A computed place, moved into `0..extent-1` where it lies outside. */
+export function clampedIndex(place: Expr, extent: number): Expr {
+  const notBelow = integerBinary("max", place, integerConstant(0));
+  return integerBinary("min", notBelow, integerConstant(extent - 1));
+}

@@ -4,12 +4,12 @@
  */
 import type { Node } from "../../graph/node.ts";
 import { staticShape, staticSize } from "../../graph/shape.ts";
-import { flatten, Index, integerConstant, unflatten } from "../index_expr.ts";
-import type { Expr, Statement } from "../loop_ir.ts";
+import { flatten, Index, unflatten } from "../index_expr.ts";
+import type { Statement } from "../loop_ir.ts";
 import type { KernelPlan } from "../schedule/stores.ts";
 import { KernelBuilder, type LoweredKernel } from "./kernel_builder.ts";
 import { describeKernel } from "./names.ts";
-import { blockedRange, wholeRange } from "./ranges.ts";
+import { blockedRange, clampedIndex, wholeRange } from "./ranges.ts";
 import { numberAttr, operandOf } from "./attributes.ts";
 import { scalarConstant, scalarType, ValueBuilder } from "./values.ts";
 
@@ -56,7 +56,7 @@ export function lowerScatter(plan: KernelPlan, isHeld: (node: Node) => boolean):
     }])],
   };
   const p = Index.variable("p", picked);
-  const position = clamp(values.atFlat(positions, p), size);
+  const position = clampedIndex(values.atFlat(positions, p), size);
   const row = Index.loaded("row", size, { kind: "var", type: "i32", name: "row" });
   const update = flatten([o, p, c], [outer, picked, inner]);
   const add: Statement = {
@@ -92,9 +92,4 @@ export function lowerScatter(plan: KernelPlan, isHeld: (node: Node) => boolean):
     writes,
     nodes: [...plan.cluster.members.keys()],
   };
-}
-
-function clamp(value: Expr, extent: number): Expr {
-  const low: Expr = { kind: "binary", op: "max", type: "i32", a: value, b: integerConstant(0) };
-  return { kind: "binary", op: "min", type: "i32", a: low, b: integerConstant(extent - 1) };
 }

@@ -9,6 +9,7 @@ import { Index, integerConstant, unflatten } from "../index_expr.ts";
 import type { BinaryOp, Expr, ScalarType, UnaryOp } from "../loop_ir.ts";
 import { isView } from "../schedule/access.ts";
 import { numberAttr, numbersAttr, operandOf, uniformConstant } from "./attributes.ts";
+import { clampedIndex } from "./ranges.ts";
 import { movedIndices } from "./views.ts";
 
 /** Where values come from when they are not computed in place. */
@@ -190,23 +191,9 @@ export class ValueBuilder {
     const rank = positions.shape.length;
     const picked = this.at(positions, indices.slice(axis, axis + rank));
     const extent = staticShape(input.shape)[axis] ?? 1;
-    const low: Expr = {
-      kind: "binary",
-      op: "max",
-      type: "i32",
-      a: picked,
-      b: integerConstant(0),
-    };
-    const clamped: Expr = {
-      kind: "binary",
-      op: "min",
-      type: "i32",
-      a: low,
-      b: integerConstant(extent - 1),
-    };
     const places = indices.slice(axis, axis + rank).map((index) => index.key).join();
     const key = `take${positions.id}<${extent}@${places}`;
-    const index = Index.loaded(key, extent, clamped);
+    const index = Index.loaded(key, extent, clampedIndex(picked, extent));
     return this.at(input, [...indices.slice(0, axis), index, ...indices.slice(axis + rank)]);
   }
 

@@ -1,10 +1,8 @@
 /** Emits one template kernel, runs it as a program would, and compares it with the interpreter. */
 import type { Kernel } from "../../compiler/loop_ir.ts";
 import { interpretKernel } from "../../backends/reference/loop_interpreter.ts";
+import { emitKernel } from "../../backends/wasm/emit_kernel.ts";
 import { ModuleBuilder } from "../../backends/wasm/encoder.ts";
-import { emitAttention } from "../../backends/wasm/templates/attention.ts";
-import { emitAttentionGrad } from "../../backends/wasm/templates/attention_grad.ts";
-import { emitMatmul } from "../../backends/wasm/templates/matmul.ts";
 import type { EmittedKernel, TemplateOptions } from "../../backends/wasm/templates/template.ts";
 
 const PAGE_BYTES = 65536;
@@ -31,22 +29,6 @@ export const inTwoCalls: UnitSplit = (units, run) => {
   run(0, middle);
 };
 
-/** Emits a template kernel. */
-export function emitTemplate(
-  module: ModuleBuilder,
-  kernel: TemplateKernel,
-  options: TemplateOptions,
-): EmittedKernel {
-  switch (kernel.kind) {
-    case "matmul":
-      return emitMatmul(module, kernel, options);
-    case "attention":
-      return emitAttention(module, kernel, options);
-    case "attentionGrad":
-      return emitAttentionGrad(module, kernel, options);
-  }
-}
-
 /** An instantiated kernel with its buffers. */
 export interface LoadedTemplate {
   readonly emitted: EmittedKernel;
@@ -57,7 +39,7 @@ export interface LoadedTemplate {
 /** Compiles a kernel of f32 buffers into a memory that is just large enough, full of NaN. */
 export function loadTemplate(kernel: TemplateKernel, options: TemplateOptions): LoadedTemplate {
   const module = new ModuleBuilder();
-  const emitted = emitTemplate(module, kernel, options);
+  const emitted = emitKernel(module, kernel, options);
   let end = GUARD_BYTES;
   const reserve = (bytes: number) => {
     const start = end;
