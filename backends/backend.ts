@@ -1,5 +1,6 @@
 /** What a backend is: how a graph becomes something that runs. */
 import type { Explanation } from "../compiler/explain.ts";
+import type { FusionOptions } from "../compiler/fusion_rules.ts";
 import type { GraphModule } from "../compiler/module.ts";
 import type { LiveValue, RecomputedReport } from "../compiler/program.ts";
 import type { DimBindings } from "../graph/shape.ts";
@@ -35,6 +36,8 @@ export interface PrepareOptions {
   readonly donate: Readonly<Record<string, string>>;
   /** The most bytes that inputs, outputs, constants and intermediates may take together. */
   readonly memoryLimit?: number | undefined;
+  /** Which fusion rules may fire, where the backend has kernels to fuse. */
+  readonly fusion?: FusionOptions | undefined;
   readonly dump?: Dump | undefined;
 }
 

@@ -1,4 +1,5 @@
 /** From a traced graph to a program that runs. */
+import { type FusionOptions, rulesOff } from "../compiler/fusion_rules.ts";
 import { donatedPaths } from "../compiler/pipeline.ts";
 import { topologicalOrder } from "../graph/node.ts";
 import { type DimBindings, symbolsOf } from "../graph/shape.ts";
@@ -33,6 +34,11 @@ export interface CompileOptions<D extends Donations = Donations> {
   readonly memoryLimit?: number;
   /** Whether NaN in an input is an error; default true. */
   readonly checkInputs?: boolean;
+  /**
+   * Which fusion rules may fire: `{ off: ["fuse_epilogue"] }` does without one, to find out what it
+   * does. `program.explain()` names those that fired; `FUSION_RULES` has them all.
+   */
+  readonly fusion?: FusionOptions;
   /** Gets each stage of the compilation as text. */
   readonly dump?: Dump;
 }
@@ -54,8 +60,8 @@ export type ProgramOf<In, Out, D extends Donations> = CompiledProgram<
  * const { loss } = await program.run({ state, images, labels });
  * ```
  *
- * @throws {RangeError} When a dim is unbound, a bound or donated name does not exist, or nothing fits
- *   in the memory limit: the message has the smallest limit that would work.
+ * @throws {RangeError} When a dim is unbound, a bound or donated name or a rule to switch off does not
+ *   exist, or nothing fits in the memory limit: the message has the smallest limit that would work.
  * @throws {OutOfMemoryError} When there is not enough memory.
  * @throws {WorkerError} When a worker thread does not start.
  */
@@ -64,10 +70,11 @@ export async function compile<In, Out, const D extends Donations = Record<never,
   options: CompileOptions<D> = {},
 ): Promise<ProgramOf<In, Out, D>> {
   const { backend = wasm(), bind = {}, donate = {}, checkInputs = true } = options;
-  const { memoryLimit, dump } = options;
+  const { memoryLimit, fusion, dump } = options;
+  rulesOff(fusion);
   refuseUnknownDims(graph, bind);
   const donated = donatedPaths(graph, donate);
-  const executable = await backend.prepare(graph, { bind, donate, memoryLimit, dump });
+  const executable = await backend.prepare(graph, { bind, donate, memoryLimit, fusion, dump });
   return new CompiledProgram(executable, graph, { donated, checkInputs });
 }
 

@@ -18,6 +18,7 @@ import type {
   ProgramStep,
 } from "./program.ts";
 import { recomputedIn } from "./recomputed.ts";
+import type { RuleReport } from "./report.ts";
 
 /** A step under construction. */
 interface DraftStep {
@@ -39,6 +40,13 @@ interface Slot {
 
 const ALWAYS = Number.MAX_SAFE_INTEGER;
 
+/** How a program is assembled. */
+export interface AssembleOptions {
+  /** Bytes that every buffer's place is a multiple of. */
+  readonly alignment: number;
+  readonly rules: RuleReport;
+}
+
 /**
  * The program that runs the kernels in order.
  *
@@ -48,9 +56,9 @@ export function assembleProgram(
   module: GraphModule,
   kernels: readonly LoweredKernel[],
   overwrites: ReadonlyMap<Node, Node>,
-  alignment: number,
+  options: AssembleOptions,
 ): Program {
-  return new Assembler(module, kernels, overwrites, alignment).assemble();
+  return new Assembler(module, kernels, overwrites, options).assemble();
 }
 
 class Assembler {
@@ -58,6 +66,7 @@ class Assembler {
   readonly #kernels: readonly LoweredKernel[];
   readonly #overwrites: ReadonlyMap<Node, Node>;
   readonly #alignment: number;
+  readonly #rules: RuleReport;
   readonly #slots = new Map<Node, Slot>();
   readonly #constants = new Map<Node, Slot>();
   /** Donated outputs that could not be written in place, with where they belong. */
@@ -67,12 +76,13 @@ class Assembler {
     module: GraphModule,
     kernels: readonly LoweredKernel[],
     overwrites: ReadonlyMap<Node, Node>,
-    alignment: number,
+    { alignment, rules }: AssembleOptions,
   ) {
     this.#module = module;
     this.#kernels = kernels;
     this.#overwrites = overwrites;
     this.#alignment = alignment;
+    this.#rules = rules;
   }
 
   assemble(): Program {
@@ -129,6 +139,7 @@ class Assembler {
       donated.add(output);
       this.#donate(output, input);
     }
+    if (!this.#rules.isOn("write_in_place")) return;
     this.#kernels.forEach((kernel, step) => {
       for (const written of kernel.writes) {
         if (!donated.has(written)) this.#reuseDying(kernel, written, step);
@@ -145,7 +156,7 @@ class Assembler {
     const readLater = this.#kernels.some((other, at) =>
       at > step && other.bindings.includes(input)
     );
-    const inPlace = kernel !== undefined && !readLater &&
+    const inPlace = this.#rules.isOn("write_in_place") && kernel !== undefined && !readLater &&
       (!kernel.bindings.includes(input) || readsOnlyWhereItWrites(kernel, input, output));
     if (inPlace && from.sharedWith === undefined) from.sharedWith = to;
     else this.#copyBack.push({ from, to, node: output });
@@ -219,7 +230,7 @@ class Assembler {
     const kernelNumbers = new Map<string, number>();
     const programSteps = steps.map((step): ProgramStep => {
       const text = printKernel(step.kernel);
-      let kernel = kernelNumbers.get(text);
+      let kernel = this.#rules.isOn("share_kernels") ? kernelNumbers.get(text) : undefined;
       if (kernel === undefined) {
         kernel = kernels.length;
         kernelNumbers.set(text, kernel);

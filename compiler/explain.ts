@@ -2,6 +2,7 @@
 import { bytesPerElement } from "../graph/dtype.ts";
 import type { Node } from "../graph/node.ts";
 import { formatSite, type Site } from "../graph/site.ts";
+import type { FusionRule } from "./fusion_rules.ts";
 import type { LoweredKernel } from "./lower/kernel_builder.ts";
 import type { RuleReport } from "./report.ts";
 import { sizeOf } from "./schedule/access.ts";
@@ -29,7 +30,7 @@ export interface ExplainedKernel {
 
 /** A rule that fired, or one that looked and did not. */
 export interface ExplainedRule {
-  readonly rule: string;
+  readonly rule: FusionRule;
   readonly outcome: "applied" | "refused";
   readonly node: ExplainedNode;
   /** What it did, or why not. */
@@ -53,7 +54,7 @@ export class Explanation {
   }
 
   /** How often the rule fired. */
-  count(rule: string): number {
+  count(rule: FusionRule): number {
     return this.rules.filter((note) => note.rule === rule && note.outcome === "applied").length;
   }
 

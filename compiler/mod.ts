@@ -12,6 +12,7 @@ export {
   Explanation,
 } from "./explain.ts";
 export type * from "./loop_ir.ts";
+export { FUSION_RULES, type FusionOptions, type FusionRule } from "./fusion_rules.ts";
 export { donatedPaths, graphPasses, lowerGraph, type LowerOptions, type Pass } from "./pipeline.ts";
 export { printKernel } from "./print_loop_ir.ts";
 export type {

@@ -4,6 +4,7 @@ import { printGraph } from "../graph/print.ts";
 import type { DimBindings } from "../graph/shape.ts";
 import { assembleProgram } from "./assemble.ts";
 import { explain } from "./explain.ts";
+import { type FusionOptions, rulesOff } from "./fusion_rules.ts";
 import type { GraphModule } from "./module.ts";
 import { outputsBehindReshapes, type OwnedOutputs, ownOutputs, withShapes } from "./outputs.ts";
 import { bindDims } from "./passes/bind.ts";
@@ -50,26 +51,31 @@ export interface LowerOptions {
    * than kept: see {@linkcode Program.recomputed}. No limit when left out.
    */
   readonly memoryLimit?: number | undefined;
+  /** Which fusion rules may fire; all of them when left out. */
+  readonly fusion?: FusionOptions | undefined;
   /** Gets the graph as text before the first pass and after each, and the kernels at the end. */
   readonly dump?: ((stage: string, text: string) => void) | undefined;
 }
 
 /** The passes from the traced graph to primitive ops, in order. */
-export function graphPasses(bindings: DimBindings, report?: RuleReport): readonly Pass[] {
+export function graphPasses(
+  bindings: DimBindings,
+  report: RuleReport = new RuleReport(),
+): readonly Pass[] {
   return [
     { name: "bind_dims", run: (module) => bindDims(module, bindings), verify: verifyBound },
-    { name: "decompose", run: decomposeComposites, verify: verifyPrimitive },
+    {
+      name: "decompose",
+      run: (module) => decomposeComposites(module, report),
+      verify: verifyPrimitive,
+    },
     { name: "simplify", run: simplify, verify: verifyPrimitive },
     {
       name: "split_contracted_axes",
-      run: (module) => simplify(splitContractedAxes(module)),
+      run: (module) => simplify(splitContractedAxes(module, report)),
       verify: verifyPrimitive,
     },
-    {
-      name: "merge_sums",
-      run: (module) => mergeSums(module, report),
-      verify: verifyPrimitive,
-    },
+    { name: "merge_sums", run: (module) => mergeSums(module, report), verify: verifyPrimitive },
     { name: "split_reductions", run: splitReductions, verify: verifyPrimitive },
     { name: "break_views", run: breakViews, verify: verifyPrimitive },
   ];
@@ -79,11 +85,11 @@ export function graphPasses(bindings: DimBindings, report?: RuleReport): readonl
  * The whole way from a traced graph to a program.
  *
  * @throws {RangeError} When a dim is unbound, a donated path does not exist, or nothing fits in the
- *   memory limit.
+ *   memory limit, or there is no rule of a name that is to be off.
  */
 export function lowerGraph(traced: GraphModule, options: LowerOptions): Program {
   const { dump } = options;
-  const report = new RuleReport();
+  const report = new RuleReport(rulesOff(options.fusion));
   let module: GraphModule = { inputs: traced.inputs, outputs: traced.outputs };
   verifyGraph(module);
   dump?.("traced", printGraph(module));
@@ -97,8 +103,10 @@ export function lowerGraph(traced: GraphModule, options: LowerOptions): Program 
   const schedule = (graph: OwnedOutputs): Scheduled => {
     const rules = report.copy();
     const { kernels } = scheduleModule(graph.module, graph.overwrites, rules);
-    const { alignment } = options.target;
-    const assembled = assembleProgram(graph.module, kernels, graph.overwrites, alignment);
+    const assembled = assembleProgram(graph.module, kernels, graph.overwrites, {
+      alignment: options.target.alignment,
+      rules,
+    });
     const explanation = explain(kernels, rules);
     return { kernels, program: { ...withShapes(assembled, module.outputs), explanation } };
   };

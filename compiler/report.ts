@@ -1,10 +1,10 @@
-/** What the compiler's rules did and did not do, and why: the material of explanations. */
+/** What the compiler's rules may do, what they did and did not do, and why. */
 import type { Node } from "../graph/node.ts";
+import type { FusionRule } from "./fusion_rules.ts";
 
 /** A rule that fired, or one that could have but did not. */
 export interface RuleNote {
-  /** The rule's name. */
-  readonly rule: string;
+  readonly rule: FusionRule;
   readonly outcome: "applied" | "refused";
   /** The node at which it was tried. */
   readonly node: Node;
@@ -12,13 +12,21 @@ export interface RuleNote {
   readonly detail: string;
 }
 
-/** Collects what rules report. */
+const NONE: ReadonlySet<FusionRule> = new Set();
+
+/** One compilation's rules: which of them may fire, and what they report. */
 export class RuleReport {
+  readonly #off: ReadonlySet<FusionRule>;
   readonly #notes: RuleNote[] = [];
+
+  /** @param off Rules that are switched off; none when left out. */
+  constructor(off: ReadonlySet<FusionRule> = NONE) {
+    this.#off = off;
+  }
 
   /** A report of its own that begins with the notes so far. */
   copy(): RuleReport {
-    const copy = new RuleReport();
+    const copy = new RuleReport(this.#off);
     copy.#notes.push(...this.#notes);
     return copy;
   }
@@ -28,13 +36,23 @@ export class RuleReport {
     return this.#notes;
   }
 
+  /** The rules that are switched off. */
+  get off(): ReadonlySet<FusionRule> {
+    return this.#off;
+  }
+
+  /** Whether the rule may fire. */
+  isOn(rule: FusionRule): boolean {
+    return !this.#off.has(rule);
+  }
+
   /** The rule fired. */
-  applied(rule: string, node: Node, detail: string): void {
+  applied(rule: FusionRule, node: Node, detail: string): void {
     this.#notes.push({ rule, outcome: "applied", node, detail });
   }
 
   /** The rule looked at the node and left it as it was. */
-  refused(rule: string, node: Node, detail: string): void {
+  refused(rule: FusionRule, node: Node, detail: string): void {
     this.#notes.push({ rule, outcome: "refused", node, detail });
   }
 }

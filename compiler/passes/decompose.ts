@@ -2,9 +2,15 @@
 import type { Node } from "../../graph/node.ts";
 import { staticShape, staticSize } from "../../graph/shape.ts";
 import { type GraphModule, moduleNodes, rewriteModule } from "../module.ts";
+import type { RuleReport } from "../report.ts";
+import { isAttentionForward } from "../schedule/ops.ts";
 
-/** The module without composite ops, and without attention that has nothing to attend with. */
-export function decomposeComposites(module: GraphModule): GraphModule {
+/**
+ * The module without composite ops, without attention that has nothing to attend with, and without
+ * any where the rules for its kernels are off.
+ */
+export function decomposeComposites(module: GraphModule, rules: RuleReport): GraphModule {
+  const comesApart = (node: Node) => isComposite(node) || !hasKernel(node, rules);
   let current = module;
   // A decomposition may use other composites; each round removes one level of them.
   while (moduleNodes(current).some(comesApart)) {
@@ -16,9 +22,15 @@ export function decomposeComposites(module: GraphModule): GraphModule {
   return current;
 }
 
-function comesApart(node: Node): boolean {
+function isComposite(node: Node): boolean {
   if (node.op.decompose === undefined) return false;
   return node.op.kind === "composite" || isDegenerateAttention(node);
+}
+
+/** Whether a rule that makes the node a kernel of its own, if it has one, may fire. */
+function hasKernel(node: Node, rules: RuleReport): boolean {
+  if (node.op.kind !== "attention") return true;
+  return rules.isOn(isAttentionForward(node) ? "attention_kernel" : "attention_gradient_kernel");
 }
 
 /** Without keys or without columns the templates' sums are over nothing. */

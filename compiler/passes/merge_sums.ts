@@ -10,11 +10,11 @@ import { add } from "../../graph/ops/mod.ts";
 import { type GraphModule, moduleNodes, rewriteModule } from "../module.ts";
 import type { RuleReport } from "../report.ts";
 
-/** The rule's name in explanations. */
-export const MERGE_SUMS = "merge_sum_of_contractions";
+const RULE = "merge_sum_of_contractions";
 
 /** The module with sums of contractions merged. */
-export function mergeSums(module: GraphModule, report?: RuleReport): GraphModule {
+export function mergeSums(module: GraphModule, report: RuleReport): GraphModule {
+  if (!report.isOn(RULE)) return module;
   const uses = countUses(module);
   const isInner = (node: Node) => node.op.name === "add" && uses.get(node)?.count === 1;
   const isInTree = new Set<Node>();
@@ -29,7 +29,7 @@ export function mergeSums(module: GraphModule, report?: RuleReport): GraphModule
     const groups = mergeable(leaves, uses, report);
     if (groups.length === 0) continue;
     plans.set(node, groups);
-    for (const group of groups) report?.applied(MERGE_SUMS, node, `${group.length} products`);
+    for (const group of groups) report.applied(RULE, node, `${group.length} products`);
   }
   if (plans.size === 0) return module;
   return rebuild(module, plans, isInTree);
@@ -70,14 +70,14 @@ function leavesOf(root: Node, isInTree: ReadonlySet<Node>): Node[] {
 function mergeable(
   leaves: readonly Node[],
   uses: ReadonlyMap<Node, Uses>,
-  report: RuleReport | undefined,
+  report: RuleReport,
 ): Node[][] {
   const groups = new Map<string, Node[]>();
   const products = leaves.filter((leaf) => leaf.op.name === "contract");
   if (products.length < 2) return [];
   for (const leaf of products) {
     if (uses.get(leaf)?.count !== 1) {
-      report?.refused(MERGE_SUMS, leaf, "its value is used elsewhere as well");
+      report.refused(RULE, leaf, "its value is used elsewhere as well");
       continue;
     }
     const key = rolesOf(leaf);
@@ -86,7 +86,7 @@ function mergeable(
   for (const group of groups.values()) {
     const [only] = group;
     if (group.length > 1 || only === undefined) continue;
-    report?.refused(MERGE_SUMS, only, "no other product in the sum has its rows and columns");
+    report.refused(RULE, only, "no other product in the sum has its rows and columns");
   }
   return [...groups.values()].filter((group) => group.length > 1);
 }

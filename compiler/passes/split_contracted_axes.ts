@@ -10,11 +10,13 @@ import { staticShape } from "../../graph/shape.ts";
 import { operandOf } from "../lower/attributes.ts";
 import { templateView } from "../lower/matmul.ts";
 import { type GraphModule, rewriteModule } from "../module.ts";
+import type { RuleReport } from "../report.ts";
 
 const NO_COPIES: ReadonlySet<Node> = new Set();
 
 /** The module with such contractions rewritten. */
-export function splitContractedAxes(module: GraphModule): GraphModule {
+export function splitContractedAxes(module: GraphModule, report: RuleReport): GraphModule {
+  if (!report.isOn("split_contracted_axes")) return module;
   return rewriteModule(module, (node) => {
     if (node.op.name !== "contract") return node;
     return splitOperand(node, 0) ?? splitOperand(node, 1) ?? node;

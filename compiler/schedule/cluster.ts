@@ -13,9 +13,18 @@
 import type { Node } from "../../graph/node.ts";
 import { staticShape } from "../../graph/shape.ts";
 import { operandOf } from "../lower/attributes.ts";
+import type { RuleReport } from "../report.ts";
 import { type Access, accessOf, awaitedBy, isView, liveOrder, sizeOf } from "./access.ts";
+import { joiningRule } from "./joining.ts";
 import { levelIn } from "./levels.ts";
-import { isComputed, isReduction, reducedAxes, reducesTrailingAxes } from "./ops.ts";
+import {
+  isAttentionForward,
+  isAttentionGradient,
+  isComputed,
+  isReduction,
+  reducedAxes,
+  reducesTrailingAxes,
+} from "./ops.ts";
 
 /** What kind of kernel a cluster becomes. */
 export type ClusterKind =
@@ -59,25 +68,24 @@ const MAX_MEMBERS = 128;
 const MAX_PASSES = 8;
 
 const COMPUTED_MOVEMENT = new Set(["concat", "pad", "gather"]);
-const ATTENTION_GRADS = new Set([
-  "attentionGradQuery",
-  "attentionGradKey",
-  "attentionGradValue",
-]);
-const ATTENTION_FORWARD = new Set(["attention", "attentionLogSumExp"]);
 
 /**
  * Clusters everything that `roots` need. `copies` are views and sources that a kernel has to write
  * out all the same: outputs, and template operands that strides cannot express.
  */
-export function clusterGraph(roots: readonly Node[], copies: ReadonlySet<Node>): Clustering {
-  return new Clusterer(liveOrder(roots), copies).run();
+export function clusterGraph(
+  roots: readonly Node[],
+  copies: ReadonlySet<Node>,
+  rules: RuleReport,
+): Clustering {
+  return new Clusterer(liveOrder(roots), copies, rules).run();
 }
 
 class Clusterer {
   readonly #order: readonly Node[];
   readonly #position: ReadonlyMap<Node, number>;
   readonly #copies: ReadonlySet<Node>;
+  readonly #rules: RuleReport;
   readonly #clusters: Cluster[] = [];
   readonly #of = new Map<Node, Cluster>();
   /** The pass over its cluster's row after which a node's value is there; 0 before the first. */
@@ -89,7 +97,8 @@ class Clusterer {
   /** How many operands of ops each node is, seen through views. */
   readonly #uses = new Map<Node, number>();
 
-  constructor(order: readonly Node[], copies: ReadonlySet<Node>) {
+  constructor(order: readonly Node[], copies: ReadonlySet<Node>, rules: RuleReport) {
+    this.#rules = rules;
     this.#order = order;
     this.#position = new Map(order.map((node, at) => [node, at]));
     this.#copies = copies;
@@ -113,11 +122,11 @@ class Clusterer {
   #place(node: Node): void {
     const { name } = node.op;
     if (node.op.kind === "contract") return this.#open("matmul", node, sizeOf(node));
-    if (ATTENTION_FORWARD.has(name)) {
+    if (isAttentionForward(node)) {
       const [q, k] = node.inputs;
       return this.#joinSiblings("attention", `${q?.id},${k?.id},${node.attrs["scale"]}`, node);
     }
-    if (ATTENTION_GRADS.has(name)) {
+    if (isAttentionGradient(node)) {
       const ids = node.inputs.map((input) => input.id).join();
       return this.#joinSiblings("attentionGrad", `${ids},${node.attrs["scale"]}`, node);
     }
@@ -194,6 +203,8 @@ class Clusterer {
 
   /** Whether the node may join without making a cycle, or the cluster too large. */
   #mayJoin(cluster: Cluster, node: Node): boolean {
+    const rule = joiningRule(cluster, node);
+    if (rule !== undefined && !this.#rules.isOn(rule)) return false;
     if (cluster.members.size >= MAX_MEMBERS || this.#passIn(cluster, node) > MAX_PASSES) {
       return false;
     }
@@ -315,6 +326,7 @@ class Clusterer {
    */
   #absorb(cluster: Cluster, other: Cluster, node: Node, accesses: readonly Access[]): void {
     const isMap = other.kind === "rows" && other.columns === undefined;
+    if (!this.#rules.isOn("join_updates")) return;
     if (other === cluster || cluster.kind !== "rows" || !isMap || other.total !== cluster.total) {
       return;
     }

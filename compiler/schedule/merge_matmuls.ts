@@ -9,8 +9,7 @@ import { renumberBuffers } from "../lower/renumber.ts";
 import type { KernelBuffer, MatmulOperand, MatmulPart, MatmulTerm } from "../loop_ir.ts";
 import type { RuleReport } from "../report.ts";
 
-/** The rule's name in explanations. */
-export const MERGE_MATMULS = "merge_contractions_of_shared_operand";
+const RULE = "merge_contractions_of_shared_operand";
 
 /** A kernel moves up past at most this many others, so that nothing is kept alive much longer. */
 const REACH = 16;
@@ -24,8 +23,9 @@ const REACH = 16;
 export function mergeMatmuls(
   kernels: readonly LoweredKernel[],
   overwrites: ReadonlyMap<Node, Node>,
-  report?: RuleReport,
+  report: RuleReport,
 ): LoweredKernel[] {
+  if (!report.isOn(RULE)) return [...kernels];
   const merged: LoweredKernel[] = [];
   const keys: (string | undefined)[] = [];
   for (const lowered of kernels) {
@@ -38,13 +38,13 @@ export function mergeMatmuls(
       const blocking = passed.find((other) => conflict(lowered, other, overwrites));
       if (blocking === undefined && passed.length <= REACH) {
         merged[target] = joined(first, lowered);
-        report?.applied(MERGE_MATMULS, node, `runs beside ${first.kernel.name}`);
+        report.applied(RULE, node, `runs beside ${first.kernel.name}`);
         continue;
       }
       const reason = blocking === undefined
         ? `${passed.length} kernels lie between`
         : `it cannot move past ${blocking.kernel.name}`;
-      report?.refused(MERGE_MATMULS, node, reason);
+      report.refused(RULE, node, reason);
     }
     merged.push(lowered);
     keys.push(key);

@@ -9,6 +9,28 @@ export function isReduction(node: Node): boolean {
   return node.op.kind === "reduce";
 }
 
+const ATTENTION_FORWARD = new Set(["attention", "attentionLogSumExp"]);
+const ATTENTION_GRADIENT = new Set([
+  "attentionGradQuery",
+  "attentionGradKey",
+  "attentionGradValue",
+]);
+
+/** Whether the attention kernel computes the node. */
+export function isAttentionForward(node: Node): boolean {
+  return ATTENTION_FORWARD.has(node.op.name);
+}
+
+/** Whether the kernel of attention's gradient computes the node. */
+export function isAttentionGradient(node: Node): boolean {
+  return ATTENTION_GRADIENT.has(node.op.name);
+}
+
+/** Whether a template computes the node: it reads its operands from memory, through strides. */
+export function isTemplate(node: Node): boolean {
+  return node.op.kind === "contract" || isAttentionForward(node) || isAttentionGradient(node);
+}
+
 /** Whether a kernel computes the node (it is neither a view nor a source). */
 export function isComputed(node: Node): boolean {
   return node.op.kind !== "source" && !isView(node);

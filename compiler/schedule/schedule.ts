@@ -11,7 +11,7 @@ import { lowerScatter } from "../lower/scatter.ts";
 import type { GraphModule } from "../module.ts";
 import { accessOf, liveOrder } from "./access.ts";
 import { clusterGraph } from "./cluster.ts";
-import { isComputed } from "./ops.ts";
+import { isComputed, isTemplate } from "./ops.ts";
 import type { RuleReport } from "../report.ts";
 import { mergeMatmuls } from "./merge_matmuls.ts";
 import { orderKernels, withAwaited } from "./order.ts";
@@ -22,17 +22,6 @@ export interface Schedule {
   readonly kernels: readonly LoweredKernel[];
 }
 
-/** Ops that are templates: they read their operands from memory, through strides. */
-const TEMPLATE_OPS = new Set([
-  "contract",
-  "contractSum",
-  "attention",
-  "attentionLogSumExp",
-  "attentionGradQuery",
-  "attentionGradKey",
-  "attentionGradValue",
-]);
-
 /**
  * Cuts the module into kernels.
  *
@@ -41,21 +30,21 @@ const TEMPLATE_OPS = new Set([
 export function scheduleModule(
   module: GraphModule,
   overwrites: ReadonlyMap<Node, Node>,
-  report?: RuleReport,
+  rules: RuleReport,
 ): Schedule {
   const nodes = liveOrder([...module.inputs.values(), ...module.outputs.values()]);
   const outputs = [...module.outputs.values()].filter((node) => !isEmpty(node));
   const copies = copiedNodes(nodes, outputs, module);
-  const clustering = clusterGraph([...module.inputs.values(), ...outputs], copies);
-  const operands = nodes.filter((node) => TEMPLATE_OPS.has(node.op.name))
+  const clustering = clusterGraph([...module.inputs.values(), ...outputs], copies, rules);
+  const operands = nodes.filter(isTemplate)
     .flatMap((node) => node.inputs.map((input) => requiredView(input, copies).base));
   // What a recomputation starts from is kept, not what that is cheaply made of.
   const kept = nodes.filter(isRecompute).map((node) => accessOf(node).producer);
-  const plan = planStores(clustering, outputs, [...operands, ...kept]);
+  const plan = planStores(clustering, outputs, [...operands, ...kept], rules);
   const kernels = withAwaited(plan.kernels.map((kernel) => lowerKernel(kernel, plan, copies)));
   const position = new Map(clustering.order.map((node, at) => [node, at]));
   const ordered = orderKernels(kernels, position, overwrites, new Set(outputs));
-  return { kernels: mergeMatmuls(ordered, overwrites, report) };
+  return { kernels: mergeMatmuls(ordered, overwrites, rules) };
 }
 
 function isEmpty(node: Node): boolean {
@@ -74,7 +63,7 @@ function copiedNodes(
     if (!isComputed(node) && !inputs.has(node)) copies.add(node);
   }
   for (const node of nodes) {
-    if (!TEMPLATE_OPS.has(node.op.name)) continue;
+    if (!isTemplate(node)) continue;
     for (const operand of node.inputs) {
       const view = templateView(operand, copies);
       const inMemory = view !== undefined && (isComputed(view.base) || copies.has(view.base) ||

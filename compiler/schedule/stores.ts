@@ -4,6 +4,7 @@
  */
 import type { Node } from "../../graph/node.ts";
 import { operandOf, uniformConstant } from "../lower/attributes.ts";
+import type { RuleReport } from "../report.ts";
 import { accessOf, isView, sizeOf } from "./access.ts";
 import { isLanding } from "./copy.ts";
 import type { Cluster, Clustering } from "./cluster.ts";
@@ -74,8 +75,9 @@ export function planStores(
   clustering: Clustering,
   roots: readonly Node[],
   templateOperands: readonly Node[],
+  rules: RuleReport,
 ): StorePlan {
-  return new StorePlanner(clustering).run([...roots, ...templateOperands]);
+  return new StorePlanner(clustering, rules).run([...roots, ...templateOperands]);
 }
 
 /** One op reading another's value, perhaps through views. */
@@ -89,14 +91,16 @@ interface Use {
 
 class StorePlanner {
   readonly #clustering: Clustering;
+  readonly #rules: RuleReport;
   readonly #stored = new Set<Node>();
   readonly #pending: Node[] = [];
   readonly #users = new Map<Node, Use[]>();
   /** What kernels have taken over as only readers. */
   readonly #taken = new Map<Cluster, { weight: number; loads: number }>();
 
-  constructor(clustering: Clustering) {
+  constructor(clustering: Clustering, rules: RuleReport) {
     this.#clustering = clustering;
+    this.#rules = rules;
   }
 
   run(required: readonly Node[]): StorePlan {
@@ -144,7 +148,8 @@ class StorePlanner {
     const users = this.#users.get(node) ?? [];
     const outside = users.filter(({ user }) => this.#clustering.of.get(user) !== home);
     if (outside.length === 0) return;
-    const mayInline = canInline(node) && !isLanding(node);
+    const mayInline = this.#rules.isOn("recompute_cheap_values") && canInline(node) &&
+      !isLanding(node);
     if (!mayInline || !this.#inlinesWell(node, users, outside)) this.#store(node);
   }
 

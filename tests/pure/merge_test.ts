@@ -1,9 +1,8 @@
 /** Merged contractions: counted, explained, and compared with the reference, forward and gradient. */
 import { evaluateGraph } from "../../backends/reference/evaluate.ts";
 import { gradients } from "../../compiler/autodiff.ts";
+import type { FusionRule } from "../../compiler/fusion_rules.ts";
 import type { Program } from "../../compiler/program.ts";
-import { MERGE_SUMS } from "../../compiler/passes/merge_sums.ts";
-import { MERGE_MATMULS } from "../../compiler/schedule/merge_matmuls.ts";
 import * as g from "../../graph/mod.ts";
 import type { Node } from "../../graph/mod.ts";
 import { staticShape, staticSize } from "../../graph/shape.ts";
@@ -44,7 +43,7 @@ function matmuls(program: Program): string[] {
   });
 }
 
-function count(program: Program, rule: string): number {
+function count(program: Program, rule: FusionRule): number {
   return program.explanation?.count(rule) ?? NaN;
 }
 
@@ -58,7 +57,7 @@ Deno.test("projections of one input are parts of one kernel, each with its epilo
   const u = g.contract("b n d, d m -> b n m", h, weight("u", 8, 12));
   const program = checked({ q, k, u: g.gelu(g.add(u, weight("bias", 12))) });
   assertEquals(matmuls(program), ["3x1"]);
-  assertEquals(count(program, MERGE_MATMULS), 2);
+  assertEquals(count(program, "merge_contractions_of_shared_operand"), 2);
 });
 
 Deno.test("projections of different inputs stay apart", () => {
@@ -73,7 +72,7 @@ Deno.test("a projection of a projection is no part of the same kernel", () => {
   const k = g.matmul(x, g.add(w, g.mean(q)));
   const program = checked({ q, k });
   assertEquals(matmuls(program), ["1x1", "1x1"]);
-  assertEquals(count(program, MERGE_MATMULS), 0);
+  assertEquals(count(program, "merge_contractions_of_shared_operand"), 0);
   assert(program.explanation?.rules.some(({ outcome }) => outcome === "refused"));
 });
 
@@ -86,14 +85,14 @@ Deno.test("a sum of products is one product over the joined axes, whatever lies 
   const program = checked({ y });
   assertEquals(matmuls(program), ["1x2"]);
   assertEquals(program.steps.length, 1);
-  assertEquals(count(program, MERGE_SUMS), 1);
+  assertEquals(count(program, "merge_sum_of_contractions"), 1);
 });
 
 Deno.test("products with a use of their own stay apart, and the reason is given", () => {
   const a = g.matmul(x, weight("w1", 8, 8));
   const b = g.matmul(g.tanh(x), weight("w2", 8, 8));
   const program = checked({ y: g.add(a, b), a });
-  assertEquals(count(program, MERGE_SUMS), 0);
+  assertEquals(count(program, "merge_sum_of_contractions"), 0);
   assertStringIncludes(String(program.explanation), "its value is used elsewhere as well");
 });
 
@@ -136,6 +135,6 @@ Deno.test("a parallel block needs four matmul and attention kernels", () => {
   // Patches; QKV and MLP-in; attention-out and MLP-out; head.
   assertEquals(matmuls(program), ["1x1", "4x1", "1x2", "1x1"]);
   const text = String(program.explanation);
-  assertStringIncludes(text, MERGE_SUMS);
+  assertStringIncludes(text, "merge_sum_of_contractions");
   assertStringIncludes(text, "encoder/0");
 });

@@ -7,6 +7,7 @@ import { type GraphModule, moduleNodes } from "../../compiler/module.ts";
 import * as g from "../../graph/mod.ts";
 import type { Node } from "../../graph/mod.ts";
 import { assert, assertEquals, assertThrows } from "../support/assert.ts";
+import { RuleReport } from "../../compiler/report.ts";
 import { moduleOf } from "../support/lowered.ts";
 
 const x = g.input("x", "f32", [2, 3]);
@@ -73,17 +74,20 @@ Deno.test("decompose: no composite op is left, whatever they are made of", () =>
     g.logSoftmax(y),
   );
   assert(moduleNodes(moduleOf({ node })).some(({ op }) => op.kind === "composite"));
-  const module = decomposeComposites(moduleOf({ node }));
+  const module = decomposeComposites(moduleOf({ node }), new RuleReport());
   assertEquals(moduleNodes(module).filter(({ op }) => op.kind === "composite"), []);
 });
 
 Deno.test("decompose: graphs without composites stay as they are", () => {
   const module = moduleOf({ node: g.attention(x, x, y) });
-  assertEquals(outputOf(decomposeComposites(module)), outputOf(module));
+  assertEquals(outputOf(decomposeComposites(module, new RuleReport())), outputOf(module));
 });
 
 Deno.test("decompose: attention with nothing to attend to comes apart", () => {
-  const module = decomposeComposites(moduleOf({ node: g.attention(x, empty, empty) }));
+  const module = decomposeComposites(
+    moduleOf({ node: g.attention(x, empty, empty) }),
+    new RuleReport(),
+  );
   assertEquals(moduleNodes(module).filter(({ op }) => op.kind === "attention"), []);
 });
 

@@ -1,8 +1,9 @@
 import fc from "../support/fast_check.ts";
 import { evaluateGraph } from "../../backends/reference/evaluate.ts";
 import { gradients } from "../../compiler/autodiff.ts";
+import { FUSION_RULES, type FusionRule } from "../../compiler/fusion_rules.ts";
 import type { Program } from "../../compiler/program.ts";
-import { lowerGraph } from "../../compiler/pipeline.ts";
+import { lowerGraph, type LowerOptions } from "../../compiler/pipeline.ts";
 import { isFloat } from "../../graph/dtype.ts";
 import * as g from "../../graph/mod.ts";
 import type { Node } from "../../graph/mod.ts";
@@ -29,10 +30,10 @@ function referenceInputs(graph: RandomGraph): Map<string, ReferenceTensor> {
 function errorOf(
   graph: RandomGraph,
   outputs: ReadonlyMap<string, Node>,
-  donate: Readonly<Record<string, string>> = {},
+  options: Partial<LowerOptions> = {},
 ): number {
-  const options = { target: { alignment: 64 }, donate };
-  const program = lowerGraph({ inputs: graph.inputs, outputs }, options);
+  const module = { inputs: graph.inputs, outputs };
+  const program = lowerGraph(module, { target: { alignment: 64 }, ...options });
   const interpreted = new InterpretedProgram(program);
   for (const [path, values] of graph.values) interpreted.write(path, values);
   interpreted.run();
@@ -62,6 +63,17 @@ Deno.test("random graphs of all element types: kernels compute what the graph sa
     fc.property(recipes(25, "mixed"), (recipe) => {
       const graph = buildGraph(recipe);
       assert(errorOf(graph, graph.outputs) < TOLERANCE);
+    }),
+    { numRuns: 200 },
+  );
+});
+
+Deno.test("random graphs: kernels compute what the graph says whatever rules are off", () => {
+  const names = Object.keys(FUSION_RULES) as FusionRule[];
+  fc.assert(
+    fc.property(recipes(25, "mixed"), fc.subarray(names), (recipe, off) => {
+      const graph = buildGraph(recipe);
+      assert(errorOf(graph, graph.outputs, { fusion: { off } }) < TOLERANCE);
     }),
     { numRuns: 200 },
   );
@@ -109,7 +121,7 @@ Deno.test("random graphs with donated inputs: what takes their memory waits for 
     fc.property(recipes(15, "mixed"), (recipe) => {
       const graph = buildGraph(recipe);
       const { outputs, donate } = withDonations(graph, recipe.seed);
-      assert(errorOf(graph, outputs, donate) < TOLERANCE);
+      assert(errorOf(graph, outputs, { donate }) < TOLERANCE);
     }),
     { numRuns: 120 },
   );
