@@ -4,20 +4,25 @@ import { ShapeError } from "../errors.ts";
 import { makeNode, type Node, type Tensor } from "../node.ts";
 import { defineOp } from "../op.ts";
 import { sameDim, type Shape, staticSize } from "../shape.ts";
-import { add, mul, sub } from "./binary.ts";
+import { add, mul } from "./binary.ts";
 import { inArithmetic } from "./broadcasting.ts";
-import { mean, sum } from "./reduce.ts";
+import {
+  layerNormGradBias,
+  layerNormGradInput,
+  layerNormGradScale,
+  normalize,
+  normalizedLine,
+  normKindOf,
+} from "./norm_gradient.ts";
 import { alongAxis } from "./softmax.ts";
 import {
   at,
   inputAt,
   type OperandType,
-  range,
   requireDType,
   requireSameDType,
   textsOf,
 } from "./support.ts";
-import { rsqrt } from "./unary.ts";
 
 type LayerNormAttrs = {
   readonly axis: number;
@@ -44,34 +49,35 @@ export const layerNormRecord = defineOp<LayerNormAttrs>({
     checkVectors(inputs, axis);
     return { dtype, shape };
   },
-  vjp: (node, cotangent) => layerNormGradient(node, cotangent),
+  vjp: (node, cotangent) => {
+    const { x, scale, bias } = layerNormParts(node);
+    const kind = normKindOf(node);
+    return [
+      layerNormGradInput(x, cotangent, scale, kind),
+      ...(scale === undefined ? [] : [layerNormGradScale(x, cotangent, kind)]),
+      ...(bias === undefined ? [] : [layerNormGradBias(cotangent)]),
+    ];
+  },
   flops: (_inputs, output) => 8 * staticSize(output),
   reference: (inputs, _output, { axis, epsilon, center, hasScale, hasBias }) => {
     const scale = hasScale ? at(inputs, 1).data : undefined;
     const bias = hasBias ? at(inputs, hasScale ? 2 : 1).data : undefined;
-    return alongAxis(at(inputs, 0), axis, (line) => {
-      const middle = center ? average(line) : 0;
-      const spread = Math.sqrt(average(line.map((value) => (value - middle) ** 2)) + epsilon);
-      return line.map((value, index) =>
-        (value - middle) / spread * (scale?.[index] ?? 1) + (bias?.[index] ?? 0)
-      );
-    });
+    return alongAxis(
+      at(inputs, 0),
+      axis,
+      (line) =>
+        normalizedLine(line, { epsilon, center }).normalized.map((value, index) =>
+          value * (scale?.[index] ?? 1) + (bias?.[index] ?? 0)
+        ),
+    );
   },
   decompose: (node) => {
     const { x, scale, bias } = layerNormParts(node);
-    const { normalized } = normalize(
-      x,
-      Number(node.attrs["epsilon"]),
-      node.attrs["center"] === true,
-    );
+    const { normalized } = normalize(x, normKindOf(node));
     const scaled = scale === undefined ? normalized : mul(normalized, scale);
     return bias === undefined ? scaled : add(scaled, bias);
   },
 });
-
-function average(line: readonly number[]): number {
-  return line.reduce((total, value) => total + value, 0) / line.length;
-}
 
 function checkVectors(inputs: readonly OperandType[], axis: number): void {
   const [x, ...vectors] = inputs;
@@ -96,30 +102,6 @@ function layerNormParts(node: Node) {
     scale: hasScale ? inputAt(node, 1) : undefined,
     bias: hasBias ? inputAt(node, hasScale ? 2 : 1) : undefined,
   };
-}
-
-/** The same nodes whoever asks, so that forward and backward share them. */
-function normalize(x: Node, epsilon: number, center: boolean) {
-  const centered = center ? sub(x, mean(x, -1, { keepDims: true })) : x;
-  const variance = mean(mul(centered, centered), -1, { keepDims: true });
-  const inverse = rsqrt(add(variance, epsilon));
-  return { normalized: mul(centered, inverse), inverse };
-}
-
-/** With y = x normalised and h = cotangent * scale: dx = (h - mean(h) - y mean(h y)) / deviation. */
-function layerNormGradient(node: Node, cotangent: Node): Node[] {
-  const { x, scale, bias } = layerNormParts(node);
-  const center = node.attrs["center"] === true;
-  const { normalized, inverse } = normalize(x, Number(node.attrs["epsilon"]), center);
-  const scaled = scale === undefined ? cotangent : mul(cotangent, scale);
-  const along = mul(normalized, mean(mul(scaled, normalized), -1, { keepDims: true }));
-  const straight = center ? sub(scaled, mean(scaled, -1, { keepDims: true })) : scaled;
-  const leading = range(x.shape.length - 1);
-  return [
-    mul(sub(straight, along), inverse),
-    ...(scale === undefined ? [] : [sum(mul(cotangent, normalized), leading)]),
-    ...(bias === undefined ? [] : [sum(cotangent, leading)]),
-  ];
 }
 
 /** What {@linkcode layerNorm} does beside normalising. */

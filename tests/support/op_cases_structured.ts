@@ -3,6 +3,11 @@ import * as graph from "../../graph/mod.ts";
 import type { Tensor } from "../../graph/node.ts";
 import { makeNode } from "../../graph/node.ts";
 import { attentionLogSumExpRecord } from "../../graph/ops/attention.ts";
+import {
+  layerNormGradBias,
+  layerNormGradInput,
+  layerNormGradScale,
+} from "../../graph/ops/norm_gradient.ts";
 import { dim } from "../../graph/shape.ts";
 import { floats, type OpCase, opCase, typed } from "./op_case.ts";
 
@@ -107,6 +112,33 @@ const NORMS: readonly OpCase[] = [
   }),
 ];
 
+const LAYER_NORM = { epsilon: 1e-3, center: true };
+const RMS_NORM = { epsilon: 1e-3, center: false };
+
+const NORM_GRADIENTS: readonly OpCase[] = [
+  opCase(
+    "layerNormGradInput",
+    [floats([2, 3, 5]), floats([2, 3, 5]), floats([5])],
+    (x, cotangent, scale) => layerNormGradInput(x, cotangent, scale, LAYER_NORM),
+  ),
+  opCase(
+    "layerNormGradInput uncentred, unscaled",
+    [floats([3, 5]), floats([3, 5])],
+    (x, cotangent) => layerNormGradInput(x, cotangent, undefined, RMS_NORM),
+  ),
+  opCase(
+    "layerNormGradScale",
+    [floats([2, 3, 5]), floats([2, 3, 5])],
+    (x, cotangent) => layerNormGradScale(x, cotangent, LAYER_NORM),
+  ),
+  opCase(
+    "layerNormGradScale uncentred",
+    [floats([3, 5]), floats([3, 5])],
+    (x, cotangent) => layerNormGradScale(x, cotangent, RMS_NORM),
+  ),
+  opCase("layerNormGradBias", [floats([2, 3, 5])], (cotangent) => layerNormGradBias(cotangent)),
+];
+
 const LOSSES: readonly OpCase[] = [
   opCase(
     "softmaxCrossEntropy",
@@ -164,6 +196,7 @@ export const STRUCTURED_CASES: readonly OpCase[] = [
   ...REDUCTIONS,
   ...CONTRACTIONS,
   ...NORMS,
+  ...NORM_GRADIENTS,
   ...LOSSES,
   ...ATTENTION,
 ];
