@@ -71,18 +71,17 @@ export interface Executable extends Disposable {
   readonly outputs: readonly HostPort[];
   /** Copies a tensor in. Its element type and size must be the input's. */
   write(path: string, tensor: HostTensor): void;
-  /** Copies an input out, as it is now: a donated one as the last run left it. */
-  readInput(path: string): HostTensor;
-  /** Copies an output out. */
-  readOutput(path: string): HostTensor;
+  /** Copies inputs out, as they are at the call: donated ones as the last run left them. */
+  readInputs(paths: readonly string[]): Promise<ReadonlyMap<string, HostTensor>>;
   /**
-   * Runs everything once.
+   * Runs everything once and copies these outputs out. A device may still be at it when the call
+   * returns: what is written or run next waits for it, and does not change what this run gives.
    *
    * @throws {KernelError} When a kernel fails.
    * @throws {WorkerError} When a worker fails.
    * @throws {UnusableProgramError} When it is disposed, or has failed before.
    */
-  run(): Promise<void>;
+  run(outputs: readonly string[]): Promise<ReadonlyMap<string, HostTensor>>;
   memory(): MemoryReport;
   steps(): readonly StepNote[];
   /** How the graph became kernels; undefined where there are none. */

@@ -38,7 +38,8 @@ export class CompiledProgram<In, Out> implements Disposable {
   readonly #graph: TracedGraph;
   readonly #ports: ReadonlyMap<string, HostPort>;
   readonly #options: ProgramOptions;
-  readonly #donatedOutputs: ReadonlySet<string>;
+  /** Outputs that are not donated. */
+  readonly #returned: readonly string[];
   readonly #unset: Set<string>;
   #disposed = false;
 
@@ -48,12 +49,16 @@ export class CompiledProgram<In, Out> implements Disposable {
     this.#graph = graph;
     this.#options = options;
     this.#ports = new Map(executable.inputs.map((port) => [port.path, port]));
-    this.#donatedOutputs = new Set(options.donated.values());
+    const donated = new Set(options.donated.values());
+    this.#returned = executable.outputs.map(({ path }) => path).filter((path) =>
+      !donated.has(path)
+    );
     this.#unset = new Set(this.#ports.keys());
   }
 
   /**
-   * Runs the program once. What was given before and the donated inputs may be left out.
+   * Runs the program once. What was given before and the donated inputs may be left out. The next run
+   * may be started before this one's results are awaited.
    *
    * @returns The outputs in the structure that the traced function returned, without the donated.
    * @throws {InputError} When an input is missing, unknown, or not what it should be.
@@ -70,11 +75,8 @@ export class CompiledProgram<In, Out> implements Disposable {
       );
     }
     this.#write(tensors);
-    await this.#executable.run();
-    const outputs = collectTree(this.#graph.outputTree, (path) => {
-      const name = path || "output";
-      return this.#donatedOutputs.has(name) ? undefined : this.#executable.readOutput(name);
-    });
+    const results = await this.#executable.run(this.#returned);
+    const outputs = collectTree(this.#graph.outputTree, (path) => results.get(path || "output"));
     // The traced function returned this structure, of tensors with these element types.
     return (outputs ?? {}) as HostOutputs<Out>;
   }
@@ -95,13 +97,18 @@ export class CompiledProgram<In, Out> implements Disposable {
    * @param path Such as `state` or `state/parameters/head/kernel`.
    * @throws {InputError} When there is none at the path, or it has never been set.
    */
-  get<P extends string>(path: P): HostOutputs<AtPath<In, P>> {
+  async get<P extends string>(path: P): Promise<HostOutputs<AtPath<In, P>>> {
     const bare = isTensor(this.#graph.inputTree) && path === "input";
-    const found = collectTree(this.#graph.inputTree, (leaf) => {
-      const name = leaf || "input";
+    const names: string[] = [];
+    const collect = (read: (name: string) => HostTensor | undefined) =>
+      collectTree(this.#graph.inputTree, (leaf) => read(leaf || "input"), bare ? "" : path);
+    collect((name) => {
       if (this.#unset.has(name)) throw new InputError(`Input "${name}" has never been set`);
-      return this.#executable.readInput(name);
-    }, bare ? "" : path);
+      names.push(name);
+      return undefined;
+    });
+    const tensors = await this.#executable.readInputs(names);
+    const found = collect((name) => tensors.get(name));
     if (found === undefined) {
       throw new InputError(`There is no input "${path}"${suggestion(path, this.#ports.keys())}`);
     }

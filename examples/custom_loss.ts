@@ -109,7 +109,7 @@ export async function fitLine(
   using program = await compile(graph, { backend, donate: { line: "line" } });
   program.set({ line: { slope: 0, offset: 0 }, points: { x, y } });
   for (let step = 0; step < 1000; step++) await program.run();
-  const { slope, offset } = program.get("line");
+  const { slope, offset } = await program.get("line");
   return { slope: slope.data[0] ?? NaN, offset: offset.data[0] ?? NaN };
 }
 

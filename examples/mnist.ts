@@ -222,7 +222,7 @@ async function run(options: Options): Promise<number> {
     console.log(`stopped after step ${trainer.step}; --resume goes on from ${checkpoint}`);
     return INTERRUPTED;
   }
-  const parameters = trainer.parameters();
+  const parameters = await trainer.parameters();
   await writeSafetensors(out, parameters);
   const seconds = (performance.now() - start) / 1000;
   console.log(`trained in ${duration(seconds)}; the weights are in ${out}`);

@@ -38,7 +38,7 @@ for (let index = 0; index < 600; index++) {
   const { loss } = await program.run(batches.at(index));
   if (index % 200 === 199) console.log(`step ${index + 1}: loss ${loss.data[0]?.toFixed(3)}`);
 }
-await fovea.saveParameters("readme_vit.safetensors", program.get("held/parameters"));
+await fovea.saveParameters("readme_vit.safetensors", await program.get("held/parameters"));
 
 using inference = await compile(fovea.inferenceGraph(model), { bind: { batch: 100 } });
 const loaded = await fovea.loadParameters("readme_vit.safetensors", model.declarations);

@@ -131,8 +131,8 @@ export class Trainer<P> {
   }
 
   /** The parameters as they are now, by path: copies. */
-  parameters(): Map<string, HostTensor> {
-    return this.#read("parameters");
+  async parameters(): Promise<Map<string, HostTensor>> {
+    return await this.#read("parameters");
   }
 
   /**
@@ -141,9 +141,14 @@ export class Trainer<P> {
    * @throws {FileWriteError} When the file cannot be written.
    */
   async save(path: string | URL): Promise<void> {
+    // Both are asked for before a later step can change either.
+    const [parameters, optimizer] = await Promise.all([
+      this.#read("parameters"),
+      this.#read("optimizer"),
+    ]);
     await saveCheckpoint(path, {
-      parameters: this.#read("parameters"),
-      optimizer: this.#read("optimizer"),
+      parameters,
+      optimizer,
       step: this.#step,
       seed: this.#options.seed,
       position: {
@@ -196,8 +201,8 @@ export class Trainer<P> {
     this.#step = step;
   }
 
-  #read(group: "parameters" | "optimizer"): Map<string, HostTensor> {
-    return namedTensors(this.#options.program.get(`state/${group}`));
+  async #read(group: "parameters" | "optimizer"): Promise<Map<string, HostTensor>> {
+    return namedTensors(await this.#options.program.get(`state/${group}`));
   }
 }
 

@@ -68,19 +68,17 @@ class ReferenceExecutable implements Executable {
     this.#inputValues.set(path, toReference(tensor));
   }
 
-  readInput(path: string): HostTensor {
-    this.#usable("read");
-    return toHost(valueAt(this.#inputValues, path, "input"));
-  }
-
-  readOutput(path: string): HostTensor {
-    this.#usable("read");
-    return toHost(valueAt(this.#outputValues, path, "output"));
-  }
-
-  // The interface's runs may wait for a device; this one does not.
+  // The interface's reads and runs may wait for a device; these do not.
   // deno-lint-ignore require-await
-  async run(): Promise<void> {
+  async readInputs(paths: readonly string[]): Promise<ReadonlyMap<string, HostTensor>> {
+    this.#usable("read");
+    return new Map(
+      paths.map((path) => [path, toHost(valueAt(this.#inputValues, path, "input"))]),
+    );
+  }
+
+  // deno-lint-ignore require-await
+  async run(outputs: readonly string[]): Promise<ReadonlyMap<string, HostTensor>> {
     this.#usable("run");
     const values = evaluateGraph(this.#graph.outputs.values(), this.#inputValues, this.#bind);
     for (const [path, node] of this.#graph.outputs) {
@@ -91,6 +89,9 @@ class ReferenceExecutable implements Executable {
     for (const [input, output] of this.#donated) {
       this.#inputValues.set(input, valueAt(this.#outputValues, output, "output"));
     }
+    return new Map(
+      outputs.map((path) => [path, toHost(valueAt(this.#outputValues, path, "output"))]),
+    );
   }
 
   memory(): MemoryReport {

@@ -117,15 +117,23 @@ export class WasmExecutable implements Executable {
     this.#usable("written to").memory.write(portAt(this.inputs, path, "input"), tensor);
   }
 
+  /** Copies an input out, as it is now. */
   readInput(path: string): HostTensor {
     return this.#usable("read").memory.read(portAt(this.inputs, path, "input"));
   }
 
+  /** Copies an output out, as the last run left it. */
   readOutput(path: string): HostTensor {
     return this.#usable("read").memory.read(portAt(this.outputs, path, "output"));
   }
 
-  async run(): Promise<void> {
+  // The interface's reads may wait for a device; these do not.
+  // deno-lint-ignore require-await
+  async readInputs(paths: readonly string[]): Promise<ReadonlyMap<string, HostTensor>> {
+    return new Map(paths.map((path) => [path, this.readInput(path)]));
+  }
+
+  async run(outputs: readonly string[] = []): Promise<ReadonlyMap<string, HostTensor>> {
     const loaded = this.#usable("run");
     const { run, entry, pool } = loaded;
     if (pool?.failure !== undefined) throw pool.failure;
@@ -135,6 +143,7 @@ export class WasmExecutable implements Executable {
     } catch (error) {
       throw await this.#explain(loaded, error);
     }
+    return new Map(outputs.map((path) => [path, this.readOutput(path)]));
   }
 
   memory(): MemoryReport {

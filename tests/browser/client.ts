@@ -95,8 +95,8 @@ async function train(task: Task, tensors: Tensors) {
   return {
     loss: loss.data[0] ?? NaN,
     gradientNorm: gradientNorm.data[0] ?? NaN,
-    parameters: listsIn(program.get("state/parameters")),
-    gradients: listsIn(program.get("state/optimizer/trace")),
+    parameters: listsIn(await program.get("state/parameters")),
+    gradients: listsIn(await program.get("state/optimizer/trace")),
   };
 }
 

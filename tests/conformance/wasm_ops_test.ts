@@ -1,7 +1,6 @@
-/** The table of ops on WASM, forward and gradient, against the f64 reference. */
-import type { WasmOptions } from "../../backends/wasm/backend.ts";
-import { conformanceCases, errorAgainst } from "../support/conformance.ts";
-import { runOnWasm } from "../support/run_wasm.ts";
+/** The table of ops on WASM. */
+import { wasm, type WasmOptions } from "../../backends/wasm/backend.ts";
+import { checkEveryOp } from "../support/ops_suite.ts";
 
 const VARIANTS: readonly (WasmOptions & { readonly name: string })[] = [
   { name: "one thread", threads: 1 },
@@ -10,16 +9,8 @@ const VARIANTS: readonly (WasmOptions & { readonly name: string })[] = [
 ];
 
 for (const { name, ...options } of VARIANTS) {
-  Deno.test(`every op on WASM with ${name}, forward and gradient`, async (test) => {
-    for (const one of conformanceCases()) {
-      await test.step(one.name, async () => {
-        const found = await runOnWasm(one, options);
-        for (const [path, wanted] of one.expected) {
-          const error = errorAgainst(found.get(path) ?? [], wanted.data);
-          if (error <= one.tolerance) continue;
-          throw new Error(`Output "${path}" is off by ${error}, allowed is ${one.tolerance}`);
-        }
-      });
-    }
-  });
+  Deno.test(
+    `every op on WASM with ${name}, forward and gradient`,
+    (test) => checkEveryOp(test, wasm(options)),
+  );
 }

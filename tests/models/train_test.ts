@@ -70,10 +70,13 @@ Deno.test("one step of the small ViT: the goldens' loss, gradient norm, and SGD'
   assertAlmostEquals(loss.data[0] ?? NaN, facts.loss, 1e-6 * facts.loss);
   assertAlmostEquals(gradientNorm.data[0] ?? NaN, facts.gradientNorm, 1e-6 * facts.gradientNorm);
   assertEquals(learningRate.data[0], 0.5);
-  assertEquals(program.get("state/step").data, Int32Array.of(42));
-  assertEquals(program.get("state/key").data, Uint32Array.of(0, 1));
+  assertEquals((await program.get("state/step")).data, Int32Array.of(42));
+  assertEquals((await program.get("state/key")).data, Uint32Array.of(0, 1));
   for (
-    const [path, { shape, data }] of flattenTree(program.get("state/parameters"), isHostTensor)
+    const [path, { shape, data }] of flattenTree(
+      await program.get("state/parameters"),
+      isHostTensor,
+    )
   ) {
     const before = numbersOf(tensors, `parameters/${path}`);
     const gradient = numbersOf(tensors, `gradients/tanh/sigmoid/${path}`);
@@ -110,7 +113,7 @@ Deno.test("a tiny ViT learns to tell halves apart, with dropout, and is evaluate
   // The loss of certainty, smoothed by 0.1 over two classes, cannot fall below the labels' entropy.
   assert(last.loss > 0.19 && last.loss < 0.35, `loss ${last.loss}`);
   using inference = await compile(inferenceGraph(model), { backend, bind: { batch: 3 } });
-  inference.set({ parameters: program.get("state/parameters") });
+  inference.set({ parameters: await program.get("state/parameters") });
   const form = { ...model, batchSize: 3 };
   assertEquals(await evaluate(inference, halves(10), form), { count: 10, right: 10, accuracy: 1 });
   const { classes, logits } = await predict(inference, halves(4), form);
@@ -130,11 +133,11 @@ Deno.test("a run that is saved goes on elsewhere to the same bits, on another nu
     using _two = two.program;
     await two.trainer.resume(path);
     assertEquals(two.trainer.step, 3);
-    assertEquals(two.trainer.parameters(), one.trainer.parameters());
+    assertEquals(await two.trainer.parameters(), await one.trainer.parameters());
     for (let step = 3; step < 8; step++) {
       assertEquals(await two.trainer.next(), await one.trainer.next());
     }
-    assertEquals(two.program.get("state"), one.program.get("state"));
+    assertEquals(await two.program.get("state"), await one.program.get("state"));
   } finally {
     await Deno.remove(folder, { recursive: true });
   }
@@ -157,14 +160,14 @@ Deno.test("a checkpoint of another run is refused, and changes nothing", async (
     );
     const wider = await tinyTrainer(5, { mlpWidth: 17 });
     using _wider = wider.program;
-    const before = wider.trainer.parameters();
+    const before = await wider.trainer.parameters();
     await assertRejects(
       () => wider.trainer.resume(path),
       ResumeError,
       "model.mlpWidth is 16 there and 17 here",
     );
     assertEquals([other.trainer.step, wider.trainer.step], [0, 0]);
-    assertEquals(wider.trainer.parameters(), before);
+    assertEquals(await wider.trainer.parameters(), before);
   } finally {
     await Deno.remove(folder, { recursive: true });
   }
@@ -174,7 +177,7 @@ Deno.test("a loss that is not finite stops the run, and says when", async () => 
   const { program, trainer } = await tinyTrainer(0);
   using _ = program;
   await trainer.next();
-  const { head, ...rest } = program.get("state/parameters");
+  const { head, ...rest } = await program.get("state/parameters");
   const bias = Float32Array.of(Infinity, 0);
   program.set({ state: { parameters: { ...rest, head: { ...head, bias } } } });
   const error = await assertRejects(() => trainer.next(), DivergenceError, "The loss of step 2 is");

@@ -1,12 +1,11 @@
-/** Running graphs on the WASM backend in tests, with values in f64 on both sides. */
+/** Running graphs on a backend in tests, with values in f64 on both sides. */
+import type { Backend } from "../../backends/backend.ts";
+import { type HostData, hostData } from "../../backends/host_array.ts";
+import { bf16Bits, bf16Value, f16Bits, f16Value } from "../../backends/reference/storage.ts";
 import { bytesPerElement, type DType } from "../../graph/dtype.ts";
 import type { Node } from "../../graph/mod.ts";
 import type { ReferenceTensor } from "../../graph/op.ts";
 import type { DimBindings } from "../../graph/shape.ts";
-import { type HostData, hostData } from "../../backends/host_array.ts";
-import { bf16Bits, bf16Value, f16Bits, f16Value } from "../../backends/reference/storage.ts";
-import type { WasmOptions } from "../../backends/wasm/backend.ts";
-import { wasm } from "../../backends/wasm/backend.ts";
 
 /** A graph to run, with its inputs' values. */
 export interface RunnableGraph {
@@ -32,25 +31,16 @@ function fromHost(dtype: DType, data: HostData): Float64Array {
 }
 
 /** Runs the graph once and gives all outputs by path. */
-export async function runOnWasm(
+export async function runOn(
+  backend: Backend,
   graph: RunnableGraph,
-  options: WasmOptions,
 ): Promise<Map<string, Float64Array>> {
   const { inputs, outputs } = graph;
-  const executable = await wasm(options).prepare({ inputs, outputs }, {
-    bind: graph.bindings ?? {},
-    donate: {},
-  });
-  try {
-    for (const [path, { dtype, shape, data }] of graph.values) {
-      executable.write(path, { dtype, shape, data: toHost(dtype, data) });
-    }
-    await executable.run();
-    return new Map([...outputs.keys()].map((path) => {
-      const { dtype, data } = executable.readOutput(path);
-      return [path, fromHost(dtype, data)];
-    }));
-  } finally {
-    executable[Symbol.dispose]();
+  const bind = graph.bindings ?? {};
+  using executable = await backend.prepare({ inputs, outputs }, { bind, donate: {} });
+  for (const [path, { dtype, shape, data }] of graph.values) {
+    executable.write(path, { dtype, shape, data: toHost(dtype, data) });
   }
+  const results = await executable.run([...outputs.keys()]);
+  return new Map([...results].map(([path, { dtype, data }]) => [path, fromHost(dtype, data)]));
 }
