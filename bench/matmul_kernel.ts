@@ -5,6 +5,7 @@
  *     deno run bench/matmul_kernel.ts                     all sizes
  *     deno run bench/matmul_kernel.ts 197x768             sizes whose name matches
  *     deno run bench/matmul_kernel.ts 197x768 4x8         with another register tile
+ *     node bench/matmul_kernel.ts                         in Node.js, from 24
  *
  * Prints a line for each: units of work, scratch, milliseconds and GFLOP/s (the best of several means
  * of processor time, after a warm-up with pauses in which the engine can replace its first code).
@@ -21,7 +22,10 @@ import type {
 import { emitKernel } from "../backends/wasm/emit_kernel.ts";
 import { ModuleBuilder } from "../backends/wasm/encoder.ts";
 import { wasmFeatures } from "../backends/wasm/features.ts";
-import { type MicrokernelName, MICROKERNELS } from "../backends/wasm/templates/microkernel.ts";
+import {
+  type MicrokernelName,
+  requireMicrokernel,
+} from "../backends/wasm/templates/microkernel.ts";
 
 type BenchedKernel = MatmulKernel | AttentionKernel | AttentionGradKernel;
 
@@ -320,11 +324,7 @@ async function measure(run: () => void): Promise<number> {
 }
 
 async function main([filter = "", tile = "6x8"]: readonly string[]): Promise<void> {
-  if (!Object.hasOwn(MICROKERNELS, tile)) {
-    throw new RangeError(
-      `No register tile ${tile}; there are ${Object.keys(MICROKERNELS).join(", ")}`,
-    );
-  }
+  requireMicrokernel(tile);
   const peak = loadPeak();
   const peakRate = peak.flops / await measure(peak.run) / 1e6;
   console.log(
@@ -333,8 +333,7 @@ async function main([filter = "", tile = "6x8"]: readonly string[]): Promise<voi
   console.log(`${"".padEnd(34)}   units  scratch        ms  GFLOP/s  of peak`);
   for (const one of CASES) {
     if (!one.name.includes(filter)) continue;
-    // Checked above.
-    const loaded = load(one, tile as MicrokernelName);
+    const loaded = load(one, tile);
     const milliseconds = await measure(loaded.run);
     const rate = one.flops / milliseconds / 1e6;
     console.log([
@@ -348,4 +347,4 @@ async function main([filter = "", tile = "6x8"]: readonly string[]): Promise<voi
   }
 }
 
-await main(Deno.args);
+await main(process.argv.slice(2));

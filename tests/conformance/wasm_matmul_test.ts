@@ -402,6 +402,6 @@ Deno.test("wasm matmul: an unknown microkernel is refused", () => {
   assertThrows(
     () => loadTemplate(kernel, { relaxedSimd: true, microkernel }),
     RangeError,
-    "No microkernel 9x9; there are 6x8, 5x8, 4x8",
+    "No microkernel 9x9; there are 4x8, 5x8, 6x8, 4x16, 5x16, 6x16",
   );
 });

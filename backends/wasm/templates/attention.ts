@@ -18,7 +18,6 @@ import {
 } from "./control_flow.ts";
 import { callGemmBlock, emitGemmBlock } from "./gemm_block.ts";
 import { columnAxis, matrixBase, rowAddress, rowAxis } from "./matrix_view.ts";
-import { MICROKERNELS } from "./microkernel.ts";
 import { emitStrideTable } from "./offset_table.ts";
 import { emitStoreRow } from "./store_row.ts";
 import { LeftOperand, type Range, RightOperand } from "./operands.ts";
@@ -89,10 +88,10 @@ class AttentionEmitter {
     this.#module = module;
     this.#kernel = kernel;
     this.#relaxedSimd = options.relaxedSimd;
-    const tileRows = MICROKERNELS[chosenMicrokernel(options)].rows;
-    this.#block = emitGemmBlock(module, tileRows, options.relaxedSimd);
+    const tile = chosenMicrokernel(options);
+    this.#block = emitGemmBlock(module, tile, options.relaxedSimd);
     this.#entries = kernel.batch.reduce((total, extent) => total * extent, 1);
-    this.#blocking = chooseAttentionBlocking(kernel, this.#entries, tileRows);
+    this.#blocking = chooseAttentionBlocking(kernel, this.#entries, tile.rows);
     const { queries, keys } = this.#blocking;
     const { depth, valueDepth, q, k, v, out } = kernel;
     this.#q = new LeftOperand(
@@ -106,7 +105,7 @@ class AttentionEmitter {
       module,
       rowAxis(k, kernel.keys),
       columnAxis(k, depth),
-      { columns: keys, k: depth },
+      { columns: keys, k: depth, panel: tile.columns },
       this.#layout,
     );
     this.#values = v === undefined || out === undefined ? undefined : {
@@ -116,7 +115,7 @@ class AttentionEmitter {
         module,
         columnAxis(v, valueDepth),
         rowAxis(v, kernel.keys),
-        { columns: valueDepth, k: keys },
+        { columns: valueDepth, k: keys, panel: tile.columns },
         this.#layout,
       ),
     };

@@ -18,7 +18,6 @@ import {
 } from "./control_flow.ts";
 import { callGemmBlock, emitGemmBlock } from "./gemm_block.ts";
 import { columnAxis, matrixBase, rowAddress, rowAxis } from "./matrix_view.ts";
-import { MICROKERNELS } from "./microkernel.ts";
 import { AxisList, emitStrideTable } from "./offset_table.ts";
 import { LeftOperand, type Range, RightOperand, type RowBlock } from "./operands.ts";
 import { emitLoadColumn, emitRowDots, emitScoreGrad } from "./score_grad.ts";
@@ -83,6 +82,7 @@ class GradEmitter {
   readonly #blocking: AttentionBlocking;
   readonly #layout = new ScratchLayout();
   readonly #gemm: number;
+  readonly #panel: number;
   readonly #k: LeftOperand;
   readonly #v: LeftOperand | undefined;
   readonly #scoreGradRows: LeftOperand | undefined;
@@ -96,10 +96,11 @@ class GradEmitter {
     this.#module = module;
     this.#pass = pass;
     this.#relaxedSimd = options.relaxedSimd;
-    const tileRows = MICROKERNELS[chosenMicrokernel(options)].rows;
-    this.#gemm = emitGemmBlock(module, tileRows, options.relaxedSimd);
+    const tile = chosenMicrokernel(options);
+    this.#panel = tile.columns;
+    this.#gemm = emitGemmBlock(module, tile, options.relaxedSimd);
     this.#entries = pass.batch.reduce((total, extent) => total * extent, 1);
-    this.#blocking = chooseGradBlocking(pass, tileRows);
+    this.#blocking = chooseGradBlocking(pass, tile.rows);
     const { depth, valueDepth, q, k, v, outCotangent } = pass;
     const { queries, keys } = this.#blocking;
     this.#k = this.#left(rowAxis(k, pass.keys), columnAxis(k, depth), keys, depth);
@@ -194,7 +195,7 @@ class GradEmitter {
   }
 
   #right(columns: AxisList, k: AxisList, maxColumns: number, maxK: number): RightOperand {
-    const limits = { columns: maxColumns, k: maxK };
+    const limits = { columns: maxColumns, k: maxK, panel: this.#panel };
     return new RightOperand(this.#module, columns, k, limits, this.#layout);
   }
 

@@ -1,4 +1,5 @@
 /** How a matmul is cut into work units and blocks that fit the caches. */
+import type { Microkernel } from "./microkernel.ts";
 import { roundUp } from "./template.ts";
 
 /** Sizes of a matmul, after flattening. */
@@ -68,7 +69,7 @@ const MIN_UNIT_WORK = 1 << 18;
  */
 export function chooseBlocking(
   extents: MatmulExtents,
-  maxTileRows: number,
+  tile: Microkernel,
   packsRows: boolean,
   share: number,
 ): Blocking {
@@ -76,12 +77,12 @@ export function chooseBlocking(
   const totalK = sumOf(k);
   const columnsFit = 0 < totalK && totalK <= (packsRows ? PACKED_ROWS : COLUMNS_STAY).k;
   const limits = packsRows ? PACKED_ROWS : columnsFit ? COLUMNS_STAY : IN_PLACE;
-  const tileRows = evenPart(m, maxTileRows, 1);
+  const tileRows = evenPart(m, tile.rows, 1);
   const rowStep = tileRows % 4 === 0 ? tileRows : tileRows % 2 === 0 ? 2 * tileRows : 4 * tileRows;
   const whole = {
     tileRows,
     rows: evenPart(m, limits.rows, rowStep),
-    columns: evenPart(n, limits.columns, 8),
+    columns: evenPart(n, limits.columns, tile.columns),
   };
   const units = Math.max(Math.ceil(WANTED_UNITS * share), 1);
   const wantedSlices = packsRows ? chooseSlicesOfK(extents, whole, units) : 1;
@@ -90,11 +91,12 @@ export function chooseBlocking(
   const kBlocks = sumOf(k.map((length, term) => Math.ceil(length / (kBlock[term] ?? 1))));
   const isSliced = wantedSlices > 1 && kBlocks > 1;
   const columnsStay = columnsFit && !isSliced;
-  const tile = isSliced ? whole : cutUnits(extents, whole, rowStep, packsRows, units);
+  const steps = { rows: rowStep, columns: tile.columns };
+  const unit = isSliced ? whole : cutUnits(extents, whole, steps, packsRows, units);
   return {
-    ...tile,
-    run: columnsStay ? 1 : runLength(n, tile.columns, limits.runColumns),
-    rowGroup: evenPart(tile.rows, limits.rowGroup, rowStep),
+    ...unit,
+    run: columnsStay ? 1 : runLength(n, unit.columns, limits.runColumns),
+    rowGroup: evenPart(unit.rows, limits.rowGroup, rowStep),
     k: kBlock,
     columnsStay,
     // As many slices as have at least one block.
@@ -163,7 +165,7 @@ function chooseSlicesOfK(extents: MatmulExtents, tile: Tile, units: number): num
 function cutUnits(
   extents: MatmulExtents,
   tile: Tile,
-  rowStep: number,
+  steps: Microkernel,
   packsRows: boolean,
   units: number,
 ): Tile {
@@ -174,13 +176,16 @@ function cutUnits(
   if (!packsRows && isLarge()) {
     const blocks = Math.ceil(units * Math.ceil(extents.n / columns) / count());
     const least = Math.max(MIN_COLUMNS, MIN_UNIT_WORK / (rows * k));
-    columns = Math.min(columns, evenPart(extents.n, Math.max(extents.n / blocks, least), 8));
+    columns = Math.min(
+      columns,
+      evenPart(extents.n, Math.max(extents.n / blocks, least), steps.columns),
+    );
   }
   while (count() < units && isLarge()) {
     if (columns >= 2 * MIN_COLUMNS && columns > rows) {
-      columns = evenPart(columns, Math.ceil(columns / 2), 8);
-    } else if (rows >= 2 * rowStep && rows >= 48) {
-      rows = evenPart(rows, Math.ceil(rows / 2), rowStep);
+      columns = evenPart(columns, Math.ceil(columns / 2), steps.columns);
+    } else if (rows >= 2 * steps.rows && rows >= 48) {
+      rows = evenPart(rows, Math.ceil(rows / 2), steps.rows);
     } else {
       break;
     }

@@ -1,7 +1,8 @@
 /** The product of a block of rows with packed panels, as register tiles. */
 import type { FunctionBuilder, Local, ModuleBuilder } from "../encoder.ts";
-import { emitMicrokernel, PANEL_COLUMNS } from "./microkernel.ts";
-import { getPlus, i32s, increment, timesConstant, whileBelow } from "./control_flow.ts";
+import { emitMicrokernel, type Microkernel } from "./microkernel.ts";
+import { forEachPanel, panelWidths } from "./panels.ts";
+import { getPlus, i32s, increment, timesConstant } from "./control_flow.ts";
 
 /** Arguments of a block product, as locals and constants of the calling function. */
 export interface GemmBlockCall {
@@ -38,63 +39,55 @@ export function callGemmBlock(f: FunctionBuilder, block: number, call: GemmBlock
 
 /**
  * Emits, once a module, the function `(rowTable, aOffset, rows, packed, k, columns, c, cRowBytes,
- * accumulate)` that runs register tiles of `tileRows` rows, panel by panel: a panel stays in the first
- * cache while the rows stream past it.
+ * accumulate)` that runs register tiles, panel by panel: a panel stays in the first cache while the
+ * rows stream past it.
  */
 export function emitGemmBlock(
   module: ModuleBuilder,
-  tileRows: number,
+  tile: Microkernel,
   relaxedSimd: boolean,
 ): number {
-  const name = `gemm_block_${tileRows}${relaxedSimd ? "_relaxed" : ""}`;
+  const name = `gemm_block_${tile.rows}x${tile.columns}${relaxedSimd ? "_relaxed" : ""}`;
   return module.once(name, () => {
-    const panels = [1, 2].map((vectors) => emitPanelRows(module, tileRows, vectors, relaxedSimd));
+    const panelRows = new Map(
+      panelWidths(tile.columns).map((columns) =>
+        [columns, emitPanelRows(module, { ...tile, columns }, relaxedSimd)] as const
+      ),
+    );
     const f = module.function(name, { params: i32s(9), results: [] });
-    emitBlockBody(f, panels);
+    emitBlockBody(f, tile, panelRows);
     return f.index;
   });
 }
 
-function emitBlockBody(f: FunctionBuilder, panels: readonly number[]): void {
-  const [narrow, wide] = panels;
-  if (narrow === undefined || wide === undefined) throw new RangeError("Two panel widths wanted");
-  const columns = f.param(5);
-  const done = f.local("i32");
-  const packed = f.param(3);
-  const c = f.param(6);
-  const callPanel = (panel: number) => {
-    for (const position of [0, 1, 2, 3, 4, 6, 7, 8]) f.get(f.param(position));
-    f.call(panel);
-  };
-  whileBelow(f, done, columns, () => {
-    f.get(columns);
-    f.get(done);
-    f.i32.sub();
-    f.i32.const(PANEL_COLUMNS / 2);
-    f.i32.gt_u();
-    f.if(() => callPanel(wide), () => callPanel(narrow));
-    increment(f, done, PANEL_COLUMNS);
-    increment(f, c, 4 * PANEL_COLUMNS);
+function emitBlockBody(
+  f: FunctionBuilder,
+  tile: Microkernel,
+  panelRows: ReadonlyMap<number, number>,
+): void {
+  const [packed, k, columns, c] = [f.param(3), f.param(4), f.param(5), f.param(6)];
+  forEachPanel(f, columns, tile.columns, (width) => {
+    const callee = panelRows.get(width);
+    if (callee === undefined) throw new RangeError(`No function for panels of ${width} columns`);
+    for (const parameter of [0, 1, 2, 3, 4, 6, 7, 8]) f.get(f.param(parameter));
+    f.call(callee);
+    increment(f, c, 4 * width);
     f.get(packed);
-    f.get(f.param(4));
-    timesConstant(f, 4 * PANEL_COLUMNS);
+    f.get(k);
+    timesConstant(f, 4 * width);
     f.i32.add();
     f.set(packed);
   });
 }
 
 /** `(rowTable, aOffset, rows, panel, k, c, cRowBytes, accumulate)`: all rows against one panel. */
-function emitPanelRows(
-  module: ModuleBuilder,
-  tileRows: number,
-  vectors: number,
-  relaxedSimd: boolean,
-): number {
+function emitPanelRows(module: ModuleBuilder, tile: Microkernel, relaxedSimd: boolean): number {
+  const { rows: tileRows, columns } = tile;
   const tiles = Array.from(
     { length: tileRows },
-    (_, index) => emitMicrokernel(module, index + 1, vectors, relaxedSimd),
+    (_, index) => emitMicrokernel(module, { rows: index + 1, columns }, relaxedSimd),
   );
-  const name = `panel_rows_${tileRows}x${4 * vectors}${relaxedSimd ? "_relaxed" : ""}`;
+  const name = `panel_rows_${tileRows}x${columns}${relaxedSimd ? "_relaxed" : ""}`;
   const f = module.function(name, { params: i32s(8), results: [] });
   const [rowTable, rows, c, cRowBytes] = [f.param(0), f.param(2), f.param(5), f.param(6)];
   const callTile = (tile: number) => {

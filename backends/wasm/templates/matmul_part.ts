@@ -28,10 +28,10 @@ import {
 import { callEpilogue, emitEpilogue, type SumsShape } from "./epilogue.ts";
 import { assignRoles, type MatmulRoles } from "./matmul_roles.ts";
 import { packsRows, type TermAxes, termAxes, type TermEmitter } from "./matmul_term.ts";
-import { MICROKERNELS, PANEL_COLUMNS } from "./microkernel.ts";
+import type { Microkernel } from "./microkernel.ts";
 import { packedRowsBytes, type Range } from "./operands.ts";
-import { packedColumnsBytes } from "./pack_columns.ts";
 import { PackedTerm } from "./packed_term.ts";
+import { COLUMN_GROUP, packedColumnsBytes } from "./panels.ts";
 import {
   chosenMicrokernel,
   type EmittedKernel,
@@ -75,6 +75,7 @@ class PartEmitter {
   readonly #options: PartOptions;
   readonly #roles: MatmulRoles;
   readonly #extents: MatmulExtents;
+  readonly #tile: Microkernel;
   readonly #blocking: Blocking;
   readonly #grid: UnitGrid;
   readonly #layout = new ScratchLayout();
@@ -95,10 +96,10 @@ class PartEmitter {
       k: axes.map(({ kA }) => kA.extent),
     };
     const isThin = axes.every(canBeThin);
-    const { rows: tileRows } = MICROKERNELS[chosenMicrokernel(options)];
+    this.#tile = chosenMicrokernel(options);
     this.#blocking = isThin
       ? chooseThinBlocking(this.#extents, options.share)
-      : chooseBlocking(this.#extents, tileRows, axes.some(packsRows), options.share);
+      : chooseBlocking(this.#extents, this.#tile, axes.some(packsRows), options.share);
     this.#grid = new UnitGrid(this.#extents, this.#blocking);
     this.#terms = isThin ? this.#thinTerms(axes) : this.#packedTerms(axes);
   }
@@ -121,9 +122,13 @@ class PartEmitter {
       left: this.#layout.reserve(packs ? packedRowsBytes({ rows, rowGroup, k: longest }) : 0),
       right: columnsStay ? undefined : this.#layout.reserve(packedColumnsBytes(columns, longest)),
     };
-    const options = { tileRows, relaxedSimd: this.#options.relaxedSimd };
+    const panel = this.#tile.columns;
+    const options = {
+      tile: { rows: tileRows, columns: panel },
+      relaxedSimd: this.#options.relaxedSimd,
+    };
     return this.#eachTerm(axes, (term, axesOfTerm, index) => {
-      const limits = { rows, rowGroup, columns, k: k[index] ?? 1 };
+      const limits = { rows, rowGroup, columns, panel, k: k[index] ?? 1 };
       return new PackedTerm(
         this.#module,
         term,
@@ -208,7 +213,7 @@ class PartEmitter {
   get #sumsShape(): SumsShape {
     const { rows, kSlices } = this.#blocking;
     if (kSlices === 1) return { rows, columns: this.#runColumns };
-    return { rows: this.#extents.m, columns: roundUp(this.#extents.n, PANEL_COLUMNS) };
+    return { rows: this.#extents.m, columns: roundUp(this.#extents.n, COLUMN_GROUP) };
   }
 
   /** Columns of as many units as are computed together. */

@@ -10,20 +10,44 @@
 import type { FunctionBuilder, Local, ModuleBuilder } from "../encoder.ts";
 import { i32s } from "./control_flow.ts";
 
-/** Register tiles by name: rows times columns. Fifteen vector registers hold the whole tile. */
+/** A register tile: the part of a product whose sums are made at once. */
+export interface Microkernel {
+  readonly rows: number;
+  /** Columns of a full panel of the packed right operand. */
+  readonly columns: number;
+}
+
+/**
+ * Register tiles by name, rows times columns. A tile of eight columns fits the sixteen 128-bit
+ * registers of most processors. One of sixteen does not, but an engine that joins neighbouring 128-bit
+ * operations (V8's revectorization) holds it in as many registers of 256 bits.
+ */
 export const MICROKERNELS = {
-  "6x8": { rows: 6 },
-  "5x8": { rows: 5 },
-  "4x8": { rows: 4 },
-} as const;
+  "4x8": { rows: 4, columns: 8 },
+  "5x8": { rows: 5, columns: 8 },
+  "6x8": { rows: 6, columns: 8 },
+  "4x16": { rows: 4, columns: 16 },
+  "5x16": { rows: 5, columns: 16 },
+  "6x16": { rows: 6, columns: 16 },
+} as const satisfies Record<string, Microkernel>;
 
 /** Name of a register tile. */
 export type MicrokernelName = keyof typeof MICROKERNELS;
 
-/** Columns of a full panel of a packed right operand. */
-export const PANEL_COLUMNS = 8;
+/**
+ * Refuses a name that no register tile has.
+ *
+ * @throws {RangeError} Which lists those that there are.
+ */
+export function requireMicrokernel(name: string): asserts name is MicrokernelName {
+  if (Object.hasOwn(MICROKERNELS, name)) return;
+  throw new RangeError(
+    `No microkernel ${name}; there are ${Object.keys(MICROKERNELS).join(", ")}`,
+  );
+}
 
 const TAIL_UNROLL = 4;
+const LANES = 4;
 const VECTOR_BYTES = 16;
 
 /**
@@ -33,19 +57,18 @@ const VECTOR_BYTES = 16;
  */
 export function emitMicrokernel(
   module: ModuleBuilder,
-  rows: number,
-  vectors: number,
+  tile: Microkernel,
   relaxedSimd: boolean,
 ): number {
-  const name = `microkernel_${rows}x${4 * vectors}${relaxedSimd ? "_relaxed" : ""}`;
+  const name = `microkernel_${tile.rows}x${tile.columns}${relaxedSimd ? "_relaxed" : ""}`;
   return module.once(name, () => {
     const f = module.function(name, { params: i32s(7), results: [] });
-    new Microkernel(f, rows, vectors, relaxedSimd).emit();
+    new MicrokernelEmitter(f, tile, relaxedSimd).emit();
     return f.index;
   });
 }
 
-class Microkernel {
+class MicrokernelEmitter {
   readonly #f: FunctionBuilder;
   readonly #vectors: number;
   readonly #relaxedSimd: boolean;
@@ -54,7 +77,8 @@ class Microkernel {
   readonly #right: readonly Local[];
   readonly #left: Local;
 
-  constructor(f: FunctionBuilder, rows: number, vectors: number, relaxedSimd: boolean) {
+  constructor(f: FunctionBuilder, { rows, columns }: Microkernel, relaxedSimd: boolean) {
+    const vectors = columns / LANES;
     this.#f = f;
     this.#vectors = vectors;
     this.#relaxedSimd = relaxedSimd;

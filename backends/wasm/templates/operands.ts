@@ -2,14 +2,9 @@
 import type { FunctionBuilder, Local, ModuleBuilder } from "../encoder.ts";
 import { constant, localPlus, timesConstant } from "./control_flow.ts";
 import { type AxisList, emitOffsetTable, emitStrideTable } from "./offset_table.ts";
-import {
-  chooseColumnPacking,
-  COLUMN_GROUP,
-  type ColumnPacking,
-  emitPackColumns,
-  packedColumnsBytes,
-} from "./pack_columns.ts";
+import { chooseColumnPacking, type ColumnPacking, emitPackColumns } from "./pack_columns.ts";
 import { chooseRowPacking, emitPackRows, type RowPacking } from "./pack_rows.ts";
+import { COLUMN_GROUP, packedColumnsBytes } from "./panels.ts";
 import { roundUp, type ScratchLayout } from "./template.ts";
 
 const CACHE_LINE = 64;
@@ -151,24 +146,33 @@ interface LeftScratch {
   readonly packed: Local;
 }
 
+/** What a right operand is asked for at most. */
+export interface RightLimits {
+  readonly columns: number;
+  readonly k: number;
+  /** Columns of its widest panels. */
+  readonly panel: number;
+}
+
 /** The right side: packed panels of columns. */
 export class RightOperand {
   readonly #module: ModuleBuilder;
   readonly #columns: AxisList;
   readonly #k: AxisList;
   readonly #packing: ColumnPacking;
+  readonly #panel: number;
   readonly #offsets: { readonly [Part in keyof RightScratch]: number };
   #scratch: RightScratch | undefined;
 
   /**
-   * Reserves scratch for blocks of up to `limits.columns` columns and `limits.k` k. Packed columns lie
-   * at the offset `packedAt` if there is one.
+   * Reserves scratch for blocks within the limits. Packed columns lie at the offset `packedAt` if there
+   * is one.
    */
   constructor(
     module: ModuleBuilder,
     columns: AxisList,
     k: AxisList,
-    limits: { readonly columns: number; readonly k: number },
+    limits: RightLimits,
     layout: ScratchLayout,
     packedAt?: number | undefined,
   ) {
@@ -176,6 +180,7 @@ export class RightOperand {
     this.#columns = columns;
     this.#k = k;
     this.#packing = chooseColumnPacking(columns, k);
+    this.#panel = limits.panel;
     this.#offsets = {
       columnTable: layout.reserve(4 * roundUp(limits.columns, COLUMN_GROUP)),
       kTable: layout.reserve(4 * limits.k),
@@ -209,7 +214,7 @@ export class RightOperand {
     const { columnTable, kTable, packed } = this.#parts;
     emitOffsetTable(f, { axes: this.#k, table: kTable, ...k });
     for (const local of [columnTable, kTable, k.count, columnCount, packed]) f.get(local);
-    f.call(emitPackColumns(this.#module, this.#packing));
+    f.call(emitPackColumns(this.#module, this.#packing, this.#panel));
   }
 
   get #parts(): RightScratch {

@@ -1,6 +1,5 @@
 /**
- * Packs a right operand `b[k, columns]` into panels of eight columns: panel `p` holds `k` rows of
- * eight, and the last, when at most four columns are left, `k` rows of four. An element's address is
+ * Packs a right operand `b[k, columns]` into {@linkcode forEachPanel panels}. An element's address is
  * its column's address plus its `k`'s offset, both from tables, so any strides work; columns beyond
  * the last repeat it, and what is computed from them is never stored.
  */
@@ -13,8 +12,8 @@ import {
   timesConstant,
   whileBelow,
 } from "./control_flow.ts";
-import { PANEL_COLUMNS } from "./microkernel.ts";
 import type { AxisList } from "./offset_table.ts";
+import { COLUMN_GROUP, forEachPanel } from "./panels.ts";
 import { emitTouchLines, TOUCHED_ROWS } from "./touch_lines.ts";
 import { emitTranspose, newQuad } from "./transpose.ts";
 
@@ -24,50 +23,52 @@ import { emitTranspose, newQuad } from "./transpose.ts";
  */
 export type ColumnPacking = "rows" | "copy" | "transpose" | "gather";
 
-/** Columns that one step of a packing handles. */
-export const COLUMN_GROUP = 4;
-
 /** The fastest packing for an operand with these axes. */
 export function chooseColumnPacking(columns: AxisList, k: AxisList): ColumnPacking {
-  if (columns.isContiguous && columns.extent >= PANEL_COLUMNS) return "rows";
+  if (columns.isContiguous && columns.extent >= 2 * COLUMN_GROUP) return "rows";
   if (columns.hasContiguousGroups(COLUMN_GROUP)) return "copy";
   if (k.hasContiguousGroups(COLUMN_GROUP)) return "transpose";
   return "gather";
 }
 
-/** Bytes that `columns` packed columns of length `k` take at most. */
-export function packedColumnsBytes(columns: number, k: number): number {
-  return 4 * k * Math.ceil(columns / PANEL_COLUMNS) * PANEL_COLUMNS;
-}
-
 /**
- * Emits, once a module, the function `(columnTable, kTable, k, columns, packed)`. The tables hold byte
- * addresses and byte offsets; the columns' is padded to a multiple of {@linkcode COLUMN_GROUP}.
+ * Emits, once a module, the function `(columnTable, kTable, k, columns, packed)` that packs into panels
+ * of at most `widest` columns. The tables hold byte addresses and byte offsets; the columns' is padded
+ * to a multiple of {@linkcode COLUMN_GROUP}.
  */
-export function emitPackColumns(module: ModuleBuilder, packing: ColumnPacking): number {
-  return module.once(`pack_columns_${packing}`, () => {
-    if (packing === "rows") return emitPackWholeRows(module);
+export function emitPackColumns(
+  module: ModuleBuilder,
+  packing: ColumnPacking,
+  widest: number,
+): number {
+  const name = `pack_columns_${packing}_${widest}`;
+  return module.once(name, () => {
+    if (packing === "rows") return emitPackWholeRows(module, name, widest);
     const gather = emitGatherGroup(module);
-    const transpose = packing === "transpose" ? emitTransposeGroup(module, gather) : undefined;
-    const copy = packing === "copy"
-      ? { narrow: emitCopyGroup(module, 1), wide: emitCopyGroup(module, 2) }
-      : undefined;
-    const f = module.function(`pack_columns_${packing}`, { params: i32s(5), results: [] });
-    emitGroups(f, { wide: copy?.wide, whole: copy?.narrow, any: transpose ?? gather });
+    const groups = packing === "copy"
+      ? {
+        panel: emitCopyGroup(module, widest / COLUMN_GROUP),
+        whole: emitCopyGroup(module, 1),
+        any: gather,
+      }
+      : { any: packing === "transpose" ? emitTransposeGroup(module, gather) : gather };
+    const f = module.function(name, { params: i32s(5), results: [] });
+    emitGroups(f, groups, widest);
     return f.index;
   });
 }
 
 /** Functions `(columnTable, kTable, k, packed, rowBytes)` for one group of columns. */
 interface GroupFunctions {
-  /** For two neighbouring groups that fill a panel. */
-  readonly wide: number | undefined;
+  /** For the groups of one of the widest panels, all at once. */
+  readonly panel?: number;
   /** For a group of which every column exists. */
-  readonly whole: number | undefined;
+  readonly whole?: number;
   readonly any: number;
 }
 
-function emitGroups(f: FunctionBuilder, groups: GroupFunctions): void {
+function emitGroups(f: FunctionBuilder, groups: GroupFunctions, widest: number): void {
+  const { panel, whole, any } = groups;
   const [columnTable, kTable, k, columns, packed] = [0, 1, 2, 3, 4].map((at) => f.param(at)) as [
     Local,
     Local,
@@ -75,63 +76,36 @@ function emitGroups(f: FunctionBuilder, groups: GroupFunctions): void {
     Local,
     Local,
   ];
-  const left = f.local("i32");
-  const rowBytes = f.local("i32");
-  const second = f.local("i32");
-  const call = (group: number, table: () => void, target: () => void) => {
-    table();
+  const call = (callee: number, width: number, group: number) => {
+    getPlus(f, columnTable, 4 * COLUMN_GROUP * group);
     f.get(kTable);
     f.get(k);
-    target();
-    f.get(rowBytes);
-    f.call(group);
+    getPlus(f, packed, 4 * COLUMN_GROUP * group);
+    f.i32.const(4 * width);
+    f.call(callee);
   };
-  const callGroup = (table: () => void, target: () => void) => {
-    const { whole, any } = groups;
-    if (whole === undefined) return call(any, table, target);
+  const ifLeft = (left: Local, count: number, then: () => void, otherwise: () => void) => {
     f.get(left);
-    f.i32.const(COLUMN_GROUP);
-    f.i32.ge_u();
-    f.if(() => call(whole, table, target), () => call(any, table, target));
+    f.i32.const(count);
+    f.i32.ge_s();
+    f.if(then, otherwise);
   };
-  const callPanel = () => {
-    f.get(left);
-    f.i32.const(COLUMN_GROUP);
-    f.i32.gt_u();
-    f.set(second);
-    f.i32.const(16);
-    f.get(second);
-    f.i32.shl();
-    f.set(rowBytes);
-    callGroup(() => f.get(columnTable), () => f.get(packed));
-    f.get(second);
-    f.if(() => {
-      increment(f, left, -COLUMN_GROUP);
-      callGroup(() => getPlus(f, columnTable, 4 * COLUMN_GROUP), () => getPlus(f, packed, 16));
-      increment(f, left, COLUMN_GROUP);
-    });
-  };
-  f.get(columns);
-  f.set(left);
-  const panelStart = f.local("i32");
-  whileBelow(f, panelStart, columns, () => {
-    const { wide } = groups;
-    if (wide === undefined) {
-      callPanel();
-    } else {
-      f.get(left);
-      f.i32.const(PANEL_COLUMNS);
-      f.i32.ge_u();
-      f.if(() => call(wide, () => f.get(columnTable), () => f.get(packed)), callPanel);
+  const callGroups = (left: Local, width: number) => {
+    for (let group = 0; group < width / COLUMN_GROUP; group++) {
+      const callAny = () => call(any, width, group);
+      if (whole === undefined) callAny();
+      else ifLeft(left, COLUMN_GROUP * (group + 1), () => call(whole, width, group), callAny);
     }
-    increment(f, columnTable, 4 * PANEL_COLUMNS);
+  };
+  forEachPanel(f, columns, widest, (width, left) => {
+    if (panel === undefined || width < widest) callGroups(left, width);
+    else ifLeft(left, width, () => call(panel, width, 0), () => callGroups(left, width));
+    increment(f, columnTable, 4 * width);
     f.get(packed);
     f.get(k);
-    timesConstant(f, 4 * PANEL_COLUMNS);
+    timesConstant(f, 4 * width);
     f.i32.add();
     f.set(packed);
-    increment(f, left, -PANEL_COLUMNS);
-    increment(f, panelStart, PANEL_COLUMNS);
   });
 }
 
@@ -199,17 +173,17 @@ function emitGatherGroup(module: ModuleBuilder): number {
   });
 }
 
-/** Rows and panels that one round of {@linkcode emitPackWholeRows} copies. */
+/** Rows and columns that one round of {@linkcode emitPackWholeRows} copies. */
 const ROWS_AT_ONCE = 2;
-const PANELS_AT_ONCE = 2;
+const COLUMNS_AT_ONCE = 16;
 
 /**
  * Two rows at a time, across all whole panels, and the columns left over as groups. Walking down one
  * panel at a time would touch every cache line and page of the operand once for each panel.
  */
-function emitPackWholeRows(module: ModuleBuilder): number {
-  const rest = emitPackColumns(module, "copy");
-  const f = module.function("pack_columns_rows", { params: i32s(5), results: [] });
+function emitPackWholeRows(module: ModuleBuilder, name: string, width: number): number {
+  const rest = emitPackColumns(module, "copy", width);
+  const f = module.function(name, { params: i32s(5), results: [] });
   const [columnTable, kTable, k, columns, packed] = [0, 1, 2, 3, 4].map((at) => f.param(at)) as [
     Local,
     Local,
@@ -222,11 +196,11 @@ function emitPackWholeRows(module: ModuleBuilder): number {
     () => f.local("i32"),
   ) as [Local, Local, Local, Local, Local, Local];
   f.get(columns);
-  f.i32.const(Math.log2(PANEL_COLUMNS));
+  f.i32.const(Math.log2(width));
   f.i32.shr_u();
   f.set(panels);
   f.get(k);
-  timesConstant(f, 4 * PANEL_COLUMNS);
+  timesConstant(f, 4 * width);
   f.set(panelBytes);
   f.get(columns);
   timesConstant(f, 4);
@@ -252,14 +226,14 @@ function emitPackWholeRows(module: ModuleBuilder): number {
   const setTarget = () => {
     f.get(packed);
     f.get(row);
-    timesConstant(f, 4 * PANEL_COLUMNS);
+    timesConstant(f, 4 * width);
     f.i32.add();
     f.set(target);
   };
   const copyRows = (count: number) => {
     const sources = rowSources(count);
     setTarget();
-    copyAcrossPanels(f, { sources, target, panels, panelBytes });
+    copyAcrossPanels(f, { sources, target, width, panels, panelBytes });
     increment(f, row, count);
   };
   const touchedRows = f.local("i32");
@@ -279,7 +253,7 @@ function emitPackWholeRows(module: ModuleBuilder): number {
   });
   whileBelow(f, row, pairedRows, () => copyRows(ROWS_AT_ONCE));
   whileBelow(f, row, k, () => copyRows(1));
-  callRest(f, rest, { columnTable, kTable, k, columns, packed, panels, panelBytes });
+  callRest(f, rest, { columnTable, kTable, k, columns, packed, width, panels, panelBytes });
   return f.index;
 }
 
@@ -288,6 +262,7 @@ interface PanelRows {
   readonly sources: readonly Local[];
   /** Where the first of them is written in the first panel. */
   readonly target: Local;
+  readonly width: number;
   readonly panels: Local;
   readonly panelBytes: Local;
 }
@@ -297,7 +272,7 @@ function copyAcrossPanels(f: FunctionBuilder, rows: PanelRows): void {
   const left = f.local("i32");
   f.get(rows.panels);
   f.set(left);
-  for (const count of [PANELS_AT_ONCE, 1]) {
+  for (const count of new Set([COLUMNS_AT_ONCE / rows.width, 1])) {
     f.block((done) => {
       f.loop((again) => {
         f.get(left);
@@ -312,14 +287,15 @@ function copyAcrossPanels(f: FunctionBuilder, rows: PanelRows): void {
   }
 }
 
-function copyPanels(f: FunctionBuilder, { sources, target, panelBytes }: PanelRows, count: number) {
+function copyPanels(f: FunctionBuilder, rows: PanelRows, count: number): void {
+  const { sources, target, width, panelBytes } = rows;
   for (let position = 0; position < count; position++) {
     sources.forEach((source, row) => {
-      for (let vector = 0; vector < 2; vector++) {
+      for (let vector = 0; vector < width / COLUMN_GROUP; vector++) {
         f.get(target);
         f.get(source);
-        f.v128.load(4 * PANEL_COLUMNS * position + 16 * vector);
-        f.v128.store(4 * PANEL_COLUMNS * row + 16 * vector);
+        f.v128.load(4 * width * position + 16 * vector);
+        f.v128.store(4 * width * row + 16 * vector);
       }
     });
     f.get(target);
@@ -327,7 +303,7 @@ function copyPanels(f: FunctionBuilder, { sources, target, panelBytes }: PanelRo
     f.i32.add();
     f.set(target);
   }
-  for (const source of sources) increment(f, source, 4 * PANEL_COLUMNS * count);
+  for (const source of sources) increment(f, source, 4 * width * count);
 }
 
 /** Packs the columns beyond the whole panels. */
@@ -340,18 +316,19 @@ function callRest(
     readonly k: Local;
     readonly columns: Local;
     readonly packed: Local;
+    readonly width: number;
     readonly panels: Local;
     readonly panelBytes: Local;
   },
 ): void {
   f.get(at.columnTable);
   f.get(at.panels);
-  timesConstant(f, 4 * PANEL_COLUMNS);
+  timesConstant(f, 4 * at.width);
   f.i32.add();
   f.get(at.kTable);
   f.get(at.k);
   f.get(at.columns);
-  f.i32.const(PANEL_COLUMNS - 1);
+  f.i32.const(at.width - 1);
   f.i32.and();
   f.get(at.packed);
   f.get(at.panels);
@@ -361,66 +338,66 @@ function callRest(
   f.call(rest);
 }
 
-/** For eight whole neighbouring columns the row is 32 bytes, whatever `rowBytes` says. */
+/** For several groups that make a whole panel the row is as long, whatever `rowBytes` says. */
 function emitCopyGroup(module: ModuleBuilder, vectors: number): number {
-  const f = groupFunction(module, `copy${4 * vectors}`);
-  if (vectors === 2) {
-    f.i32.const(4 * PANEL_COLUMNS);
-    f.set(f.param(4));
-  }
-  const groups = loadAddresses(f, f.param(0), vectors, COLUMN_GROUP);
-  rowLoop(f, f.param(2), 1, (offset) => {
-    groups.forEach((group, vector) => {
-      f.get(f.param(3));
-      f.get(group);
-      f.get(offset);
-      f.i32.add();
-      f.v128.load();
-      f.v128.store(16 * vector);
+  return module.once(`pack_columns_copy${COLUMN_GROUP * vectors}`, () => {
+    const f = groupFunction(module, `copy${COLUMN_GROUP * vectors}`);
+    const groups = loadAddresses(f, f.param(0), vectors, COLUMN_GROUP);
+    rowLoop(f, f.param(2), 1, (offset) => {
+      groups.forEach((group, vector) => {
+        f.get(f.param(3));
+        f.get(group);
+        f.get(offset);
+        f.i32.add();
+        f.v128.load();
+        f.v128.store(16 * vector);
+      });
     });
+    return f.index;
   });
-  return f.index;
 }
 
 function emitTransposeGroup(module: ModuleBuilder, gather: number): number {
-  const f = groupFunction(module, "transpose4");
-  const columns = loadAddresses(f, f.param(0), COLUMN_GROUP, 1);
-  const [kTable, k, packed, rowBytes] = [f.param(1), f.param(2), f.param(3), f.param(4)];
-  const quad = newQuad(f);
-  const spare = newQuad(f);
-  const whole = f.local("i32");
-  const target = f.local("i32");
-  f.get(k);
-  f.i32.const(-4);
-  f.i32.and();
-  f.set(whole);
-  rowLoop(f, whole, 4, (offset) => {
-    columns.forEach((column, position) => {
-      f.get(column);
-      f.get(offset);
-      f.i32.add();
-      f.v128.load();
-      f.set(quad[position] ?? quad[0]);
-    });
-    emitTranspose(f, quad, spare);
-    quad.forEach((row, position) => {
-      f.get(position === 0 ? packed : target);
-      if (position > 0) {
-        f.get(rowBytes);
+  return module.once("pack_columns_transpose4", () => {
+    const f = groupFunction(module, "transpose4");
+    const columns = loadAddresses(f, f.param(0), COLUMN_GROUP, 1);
+    const [kTable, k, packed, rowBytes] = [f.param(1), f.param(2), f.param(3), f.param(4)];
+    const quad = newQuad(f);
+    const spare = newQuad(f);
+    const whole = f.local("i32");
+    const target = f.local("i32");
+    f.get(k);
+    f.i32.const(-4);
+    f.i32.and();
+    f.set(whole);
+    rowLoop(f, whole, 4, (offset) => {
+      columns.forEach((column, position) => {
+        f.get(column);
+        f.get(offset);
         f.i32.add();
-      }
-      f.tee(target);
-      f.get(row);
-      f.v128.store();
+        f.v128.load();
+        f.set(quad[position] ?? quad[0]);
+      });
+      emitTranspose(f, quad, spare);
+      quad.forEach((row, position) => {
+        f.get(position === 0 ? packed : target);
+        if (position > 0) {
+          f.get(rowBytes);
+          f.i32.add();
+        }
+        f.tee(target);
+        f.get(row);
+        f.v128.store();
+      });
     });
+    f.get(f.param(0));
+    f.get(kTable);
+    f.get(k);
+    f.i32.const(3);
+    f.i32.and();
+    f.get(packed);
+    f.get(rowBytes);
+    f.call(gather);
+    return f.index;
   });
-  f.get(f.param(0));
-  f.get(kTable);
-  f.get(k);
-  f.i32.const(3);
-  f.i32.and();
-  f.get(packed);
-  f.get(rowBytes);
-  f.call(gather);
-  return f.index;
 }

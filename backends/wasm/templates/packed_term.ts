@@ -3,6 +3,7 @@ import type { MatmulTerm } from "../../../compiler/loop_ir.ts";
 import type { FunctionBuilder, Local, ModuleBuilder } from "../encoder.ts";
 import { clamp, countedLoop, increment, localPlus } from "./control_flow.ts";
 import { callGemmBlock, emitGemmBlock } from "./gemm_block.ts";
+import type { Microkernel } from "./microkernel.ts";
 import { type TermAxes, type TermBlock, TermEmitter } from "./matmul_term.ts";
 import { LeftOperand, type PackedAt, type Range, RightOperand } from "./operands.ts";
 import type { KernelFunction, ScratchLayout } from "./template.ts";
@@ -13,13 +14,15 @@ export interface TermLimits {
   /** Rows that are multiplied with all columns before the next ones are. */
   readonly rowGroup: number;
   readonly columns: number;
+  /** Columns of the widest panels. */
+  readonly panel: number;
   readonly k: number;
 }
 
 /** How products are made. */
 export interface ProductOptions {
-  /** Rows of a register tile. */
-  readonly tileRows: number;
+  /** The largest register tile. */
+  readonly tile: Microkernel;
   readonly relaxedSimd: boolean;
 }
 
@@ -68,8 +71,8 @@ export class PackedTerm extends TermEmitter {
 
   override addBlock(f: FunctionBuilder, { rows, columns, k, ...block }: TermBlock): void {
     const { rowGroup } = this.#limits;
-    const { tileRows, relaxedSimd } = this.#options;
-    const product = emitGemmBlock(this.#module, tileRows, relaxedSimd);
+    const { tile, relaxedSimd } = this.#options;
+    const product = emitGemmBlock(this.#module, tile, relaxedSimd);
     const firstRow = f.local("i32");
     const group = f.local("i32");
     const c = localPlus(f, block.c, 0);

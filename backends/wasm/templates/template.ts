@@ -2,7 +2,12 @@
 import type { KernelBuffer } from "../../../compiler/loop_ir.ts";
 import type { FunctionBuilder, Local, ModuleBuilder } from "../encoder.ts";
 import { i32s } from "./control_flow.ts";
-import { type MicrokernelName, MICROKERNELS } from "./microkernel.ts";
+import {
+  type Microkernel,
+  type MicrokernelName,
+  MICROKERNELS,
+  requireMicrokernel,
+} from "./microkernel.ts";
 
 /** How a template is emitted. */
 export interface TemplateOptions {
@@ -100,14 +105,10 @@ export function boundBuffers(buffers: readonly KernelBuffer[]): number[] {
   return [...buffers.keys()].filter((index) => buffers[index]?.access !== "scratch");
 }
 
-/** The name and properties of the chosen register tile. */
-export function chosenMicrokernel(options: TemplateOptions): MicrokernelName {
+/** The chosen register tile. */
+export function chosenMicrokernel(options: TemplateOptions): Microkernel {
   // A product that is not fused needs a register of its own: the larger tile would spill to memory.
   const name = options.microkernel ?? (options.relaxedSimd ? "6x8" : "5x8");
-  if (!Object.hasOwn(MICROKERNELS, name)) {
-    throw new RangeError(
-      `No microkernel ${name}; there are ${Object.keys(MICROKERNELS).join(", ")}`,
-    );
-  }
-  return name;
+  requireMicrokernel(name);
+  return MICROKERNELS[name];
 }
