@@ -37,16 +37,15 @@ function matrix(x: ReferenceTensor, index: number): Rows {
 }
 
 function dot(a: readonly number[], b: readonly number[]): number {
-  return a.reduce((total, value, index) => total + value * at(b, index), 0);
+  let total = 0;
+  for (let index = 0; index < a.length; index++) total += (a[index] ?? NaN) * (b[index] ?? NaN);
+  return total;
 }
 
 /** `weights @ rows`. */
 function combine(weights: Rows, rows: Rows, columns: number): number[][] {
-  return weights.map((line) =>
-    range(columns).map((column) =>
-      line.reduce((total, weight, row) => total + weight * at(at(rows, row), column), 0)
-    )
-  );
+  const turnedRows = turned(rows, columns);
+  return weights.map((line) => turnedRows.map((column) => dot(line, column)));
 }
 
 function turned(rows: Rows, columns: number): number[][] {

@@ -92,16 +92,34 @@ export const contractRecord = defineOp<SpecAttrs>({
     const startsB = letterOffsets(output.shape, parsed.output, parsed.right, b.shape);
     const stepsA = letterOffsets(depths, folded, parsed.left, a.shape);
     const stepsB = letterOffsets(depths, folded, parsed.right, b.shape);
-    return Float64Array.from(startsA, (startA, index) => {
-      const startB = at(startsB, index);
-      let total = 0;
-      for (let k = 0; k < stepsA.length; k++) {
-        total += at(a.data, startA + at(stepsA, k)) * at(b.data, startB + at(stepsB, k));
-      }
-      return total;
-    });
+    const linesA = linesOf(a.data, startsA, stepsA);
+    const linesB = linesOf(b.data, startsB, stepsB);
+    return Float64Array.from(linesA, (line, index) => dot(line, at(linesB, index)));
   },
 });
+
+/** For each start the numbers at all steps from there, side by side; equal starts share theirs. */
+function linesOf(data: Float64Array, starts: Int32Array, steps: Int32Array): Float64Array[] {
+  const known = new Map<number, Float64Array>();
+  const found: Float64Array[] = [];
+  for (const start of starts) {
+    const line = known.get(start) ?? Float64Array.from(steps, (step) => at(data, start + step));
+    known.set(start, line);
+    found.push(line);
+  }
+  return found;
+}
+
+/** Two sums side by side: a processor adds to one of them while the other waits for its sum. */
+function dot(a: Float64Array, b: Float64Array): number {
+  let [even, odd] = [0, 0];
+  for (let k = 1; k < a.length; k += 2) {
+    even += (a[k - 1] ?? NaN) * (b[k - 1] ?? NaN);
+    odd += (a[k] ?? NaN) * (b[k] ?? NaN);
+  }
+  const last = a.length - 1;
+  return a.length % 2 === 0 ? even + odd : even + odd + (a[last] ?? NaN) * (b[last] ?? NaN);
+}
 
 /** For every index over `letters`, where an operand's element stands; 0 for letters it lacks. */
 function letterOffsets(
