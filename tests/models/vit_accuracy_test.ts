@@ -1,11 +1,12 @@
 /** How far the fused f32 program of a whole ViT-B/16 is from the f64 reference. */
+import { wasm } from "../../backends/mod.ts";
 import { evaluateGraph } from "../../backends/reference/evaluate.ts";
 import * as g from "../../graph/mod.ts";
 import type { ReferenceTensor } from "../../graph/mod.ts";
 import { staticShape, staticSize } from "../../graph/shape.ts";
 import { vit, vitVariant } from "../../models/mod.ts";
 import { assert } from "../support/assert.ts";
-import { runOnWasm } from "../support/run_wasm.ts";
+import { runOn } from "../support/run_graph.ts";
 import { distance, norm } from "./golden_vit.ts";
 
 /** Norm-wise, relative: what the project promises of f32. */
@@ -45,7 +46,7 @@ Deno.test("ViT-B/16 on WASM: logits and every block are near the f64 reference's
     valueOf(path, staticShape(node.shape), next),
   ]));
   const expected = evaluateGraph(graph.outputs.values(), values);
-  const found = await runOnWasm({ ...graph, values }, {});
+  const found = await runOn(wasm(), { ...graph, values });
   for (const [path, node] of graph.outputs) {
     const wanted = expected.get(node)?.data ?? new Float64Array();
     const error = distance(found.get(path) ?? [], wanted) / norm(wanted);
