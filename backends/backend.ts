@@ -4,7 +4,7 @@ import type { FusionOptions } from "../compiler/fusion_rules.ts";
 import type { GraphModule } from "../compiler/module.ts";
 import type { LiveValue, RecomputedReport } from "../compiler/program.ts";
 import type { DimBindings } from "../graph/shape.ts";
-import type { HostPort, HostTensor } from "./host_array.ts";
+import type { HostData, HostPort, HostTensor } from "./host_array.ts";
 import type { NodeNote } from "./errors.ts";
 
 /** What a device can do, as data: a compile for another device needs only its record. */
@@ -69,8 +69,11 @@ export interface StepNote {
 export interface Executable extends Disposable {
   readonly inputs: readonly HostPort[];
   readonly outputs: readonly HostPort[];
-  /** Copies a tensor in. Its element type and size must be the input's. */
-  write(path: string, tensor: HostTensor): void;
+  /**
+   * Copies elements in, the first of them to the place `start` of the flattened input (default 0).
+   * They must be of the input's element type, and end where it ends or before.
+   */
+  write(path: string, elements: { readonly data: HostData }, start?: number): void;
   /** Copies inputs out, as they are at the call: donated ones as the last run left them. */
   readInputs(paths: readonly string[]): Promise<ReadonlyMap<string, HostTensor>>;
   /**

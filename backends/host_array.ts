@@ -78,6 +78,15 @@ export function hostData<D extends DType>(dtype: D, elements: number): HostDataO
   return new ARRAYS[dtype](elements) as HostDataOf[D];
 }
 
+/** An array over bytes, which must be aligned to the element type's size. */
+export function viewHostData<D extends DType>(dtype: D, bytes: Uint8Array): HostDataOf[D] {
+  const Data: new (buffer: ArrayBufferLike, start: number, length: number) => HostData =
+    ARRAYS[dtype];
+  const length = bytes.byteLength / ARRAYS[dtype].BYTES_PER_ELEMENT;
+  // As above.
+  return new Data(bytes.buffer, bytes.byteOffset, length) as HostDataOf[D];
+}
+
 /** Whether the value is one tensor, not a structure of them. */
 export function isHostValue(value: unknown): boolean {
   if (typeof value === "number" || typeof value === "boolean") return true;
@@ -98,8 +107,30 @@ export function toHostTensor(port: HostPort, value: unknown, checkNaN: boolean):
   const data = typeof value === "number" || typeof value === "boolean"
     ? scalarData(port, value)
     : arrayData(port, unwrap(port, value));
-  if (checkNaN && isFloat(dtype)) refuseNaN(port, data);
+  if (checkNaN && isFloat(dtype)) refuseNaN(port, data, 0);
   return { dtype, shape, data };
+}
+
+/**
+ * Elements of an input, any number of those from the place `start` on, as an array of its element type.
+ *
+ * @throws {InputError} As {@linkcode toHostTensor}.
+ */
+export function toHostPiece(
+  port: HostPort,
+  data: unknown,
+  start: number,
+  checkNaN: boolean,
+): HostData {
+  const elements = elementsOf(port, data, start);
+  const left = staticSize(port.shape) - start;
+  if (elements.length > left) {
+    throw new InputError(
+      `${subject(port)}, but got ${elements.length} elements where ${left} are left`,
+    );
+  }
+  if (checkNaN && isFloat(port.dtype)) refuseNaN(port, elements, start);
+  return elements;
 }
 
 function subject(port: HostPort): string {
@@ -162,22 +193,24 @@ function nameOf(value: unknown): string {
 }
 
 function arrayData(port: HostPort, data: unknown): HostData {
-  const { dtype, shape } = port;
-  const wanted = staticSize(shape);
+  const elements = elementsOf(port, data, 0);
+  const wanted = staticSize(port.shape);
+  if (elements.length === wanted) return elements;
+  throw new InputError(`${subject(port)}, but got ${elements.length} elements: wanted ${wanted}`);
+}
+
+/** The array with the input's element type; its first element stands at the place `start`. */
+function elementsOf(port: HostPort, data: unknown, start: number): HostData {
+  const { dtype } = port;
   const fits = data instanceof ARRAYS[dtype];
   const rounds = (dtype === "f16" || dtype === "bf16") && data instanceof Float32Array;
   const booleans = dtype === "bool" && Array.isArray(data);
   if (!fits && !rounds && !booleans) {
     throw new InputError(`${subject(port)}, but got ${nameOf(data)}: wanted ${WANTED[dtype]}`);
   }
-  if (data.length !== wanted) {
-    throw new InputError(
-      `${subject(port)}, but got ${data.length} elements: wanted ${wanted}`,
-    );
-  }
   if (rounds) return roundedBits(data, dtype);
-  if (booleans) return booleanData(port, data);
-  if (dtype === "bool") refuseOtherThanBits(port, data as Uint8Array);
+  if (booleans) return booleanData(port, data, start);
+  if (dtype === "bool") refuseOtherThanBits(port, data as Uint8Array, start);
   return data as HostData;
 }
 
@@ -186,30 +219,29 @@ export function roundedBits(data: Float32Array, dtype: "f16" | "bf16"): Uint16Ar
   return Uint16Array.from(data, dtype === "f16" ? f16Bits : bf16Bits);
 }
 
-function booleanData(port: HostPort, values: readonly unknown[]): Uint8Array {
+function booleanData(port: HostPort, values: readonly unknown[], start: number): Uint8Array {
   return Uint8Array.from(values, (value, index) => {
     if (typeof value === "boolean") return value ? 1 : 0;
-    throw new InputError(
-      `${subject(port)}, but holds ${nameOf(value)} ${value} at ${coordinates(port.shape, index)}`,
-    );
+    const place = coordinates(port.shape, start + index);
+    throw new InputError(`${subject(port)}, but holds ${nameOf(value)} ${value} at ${place}`);
   });
 }
 
-function refuseOtherThanBits(port: HostPort, data: Uint8Array): void {
+function refuseOtherThanBits(port: HostPort, data: Uint8Array, start: number): void {
   const index = data.findIndex((value) => value > 1);
   if (index < 0) return;
   throw new InputError(
-    `${subject(port)}, but holds ${data[index]} at ${coordinates(port.shape, index)}: ` +
+    `${subject(port)}, but holds ${data[index]} at ${coordinates(port.shape, start + index)}: ` +
       "wanted 0 or 1",
   );
 }
 
-function refuseNaN(port: HostPort, data: HostData): void {
+function refuseNaN(port: HostPort, data: HostData, start: number): void {
   const index = data instanceof Uint16Array
     ? firstNaNBits(data, port.dtype === "f16" ? 0x7c00 : 0x7f80)
     : firstNaN(data);
   if (index < 0) return;
-  throw new InputError(`Input "${port.path}" has NaN at ${coordinates(port.shape, index)}`);
+  throw new InputError(`Input "${port.path}" has NaN at ${coordinates(port.shape, start + index)}`);
 }
 
 function firstNaN(data: HostData): number {

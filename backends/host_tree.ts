@@ -8,8 +8,13 @@ import { suggestion } from "./nearest_name.ts";
 /** Host tensors in objects and arrays. */
 export type HostTree = HostTensor | { readonly [name: string]: HostTree } | readonly HostTree[];
 
-/** What may be given for a traced structure `T`; whatever was set before may be left out. */
-export type HostInputs<T> = T extends Tensor<infer D extends DType> ? HostValue<D>
+/**
+ * What may be given for a traced structure `T`; whatever was set before may be left out. In place of a
+ * tensor may stand a function that makes it, called when the tensor is copied into the program: so of
+ * many, only one lies in memory at a time.
+ */
+export type HostInputs<T> = T extends Tensor<infer D extends DType>
+  ? HostValue<D> | (() => HostValue<D>)
   : { readonly [K in keyof T]?: HostInputs<T[K]> };
 
 /** The same structure with host tensors in place of graph tensors. */

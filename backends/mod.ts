@@ -30,7 +30,8 @@ export {
   UnusableProgramError,
   WorkerError,
 } from "./errors.ts";
-export type { HostData, HostDataOf, HostTensor, HostValue } from "./host_array.ts";
+export type { HostData, HostDataOf, HostPort, HostTensor, HostValue } from "./host_array.ts";
+export type { InputPiece, InputSource } from "./input_source.ts";
 export type { HostInputs, HostOutputs, HostTree } from "./host_tree.ts";
 export { CompiledProgram } from "./program.ts";
 export { reference } from "./reference/backend.ts";

@@ -12,11 +12,13 @@ import {
   pairWithPorts,
   quoted,
 } from "./host_tree.ts";
+import { type InputSource, sourcePorts, writePieces } from "./input_source.ts";
 import { suggestion } from "./nearest_name.ts";
 
-interface PathTensor {
+/** What is to become an input. */
+interface PathValue {
   readonly path: string;
-  readonly tensor: HostTensor;
+  readonly tensor: () => HostTensor;
 }
 
 /** What a program needs to know beside its executable. */
@@ -41,6 +43,8 @@ export class CompiledProgram<In, Out> implements Disposable {
   /** Outputs that are not donated. */
   readonly #returned: readonly string[];
   readonly #unset: Set<string>;
+  /** Inputs that a source is writing. */
+  readonly #loading = new Set<string>();
   #disposed = false;
 
   /** Use `compile`. */
@@ -65,8 +69,8 @@ export class CompiledProgram<In, Out> implements Disposable {
    * @throws {KernelError} When a kernel fails.
    */
   async run(inputs?: HostInputs<In>): Promise<HostOutputs<Out>> {
-    const tensors = this.#convert(inputs);
-    const given = new Set(tensors.map(({ path }) => path));
+    const values = this.#convert(inputs);
+    const given = new Set(values.map(({ path }) => path));
     const missing = [...this.#unset].filter((path) => !given.has(path));
     if (missing.length > 0) {
       throw new InputError(
@@ -74,7 +78,7 @@ export class CompiledProgram<In, Out> implements Disposable {
           "wanted a value in this run or before",
       );
     }
-    this.#write(tensors);
+    this.#write(values);
     const results = await this.#executable.run(this.#returned);
     const outputs = collectTree(this.#graph.outputTree, (path) => results.get(path || "output"));
     // The traced function returned this structure, of tensors with these element types.
@@ -83,11 +87,47 @@ export class CompiledProgram<In, Out> implements Disposable {
 
   /**
    * Sets inputs, which stay until they are set again (a donated one until the next run changes it).
+   * Where a function is given, it is called once all that stands in the structure has been checked,
+   * and when it fails its input counts as not set.
    *
    * @throws {InputError} When an input is unknown, or not what it should be.
    */
   set(inputs: HostInputs<In>): void {
     this.#write(this.#convert(inputs));
+  }
+
+  /**
+   * Sets inputs that come piece by piece, without ever holding them in memory beside the program's.
+   * Until all have come they count as not set, and so they do when one is not what it should be.
+   *
+   * @throws {InputError} When an input is unknown, or not what it should be: element type and shape
+   *   before anything is written, numbers and their count when they come. Whatever the source throws
+   *   is passed on.
+   */
+  async load(source: InputSource): Promise<void> {
+    const ports = sourcePorts(source, this.#ports);
+    for (const path of ports.keys()) this.#refuseLoading(path);
+    for (const path of ports.keys()) {
+      this.#unset.add(path);
+      this.#loading.add(path);
+    }
+    try {
+      const { checkInputs } = this.#options;
+      await writePieces(
+        source,
+        ports,
+        checkInputs,
+        (...piece) => this.#executable.write(...piece),
+      );
+      for (const path of ports.keys()) this.#unset.delete(path);
+    } finally {
+      for (const path of ports.keys()) this.#loading.delete(path);
+    }
+  }
+
+  /** Path, element type and shape of each input. */
+  get inputs(): readonly HostPort[] {
+    return this.#executable.inputs;
   }
 
   /**
@@ -150,18 +190,30 @@ export class CompiledProgram<In, Out> implements Disposable {
     this.#executable[Symbol.dispose]();
   }
 
-  #convert(inputs: unknown): PathTensor[] {
+  /** Checks what is given as a whole; what a function makes is checked when it has been made. */
+  #convert(inputs: unknown): PathValue[] {
     const root = isTensor(this.#graph.inputTree) ? "input" : "";
-    return pairWithPorts(inputs, this.#ports, root).map(({ port, value }) => ({
-      path: port.path,
-      tensor: toHostTensor(port, value, this.#options.checkInputs),
-    }));
+    return pairWithPorts(inputs, this.#ports, root).map(({ port, value }) => {
+      const { path } = port;
+      this.#refuseLoading(path);
+      const check = (given: unknown) => toHostTensor(port, given, this.#options.checkInputs);
+      if (typeof value === "function") return { path, tensor: () => check(value()) };
+      const tensor = check(value);
+      return { path, tensor: () => tensor };
+    });
   }
 
-  #write(tensors: readonly PathTensor[]): void {
-    for (const { path, tensor } of tensors) {
-      this.#executable.write(path, tensor);
+  #write(values: readonly PathValue[]): void {
+    for (const { path, tensor } of values) {
+      // If the function fails, there is no telling what its caller thinks is set.
+      this.#unset.add(path);
+      this.#executable.write(path, tensor());
       this.#unset.delete(path);
     }
+  }
+
+  #refuseLoading(path: string): void {
+    if (!this.#loading.has(path)) return;
+    throw new InputError(`Input "${path}" is being loaded: wait until that has ended`);
   }
 }

@@ -33,3 +33,4 @@ export { inferenceGraph, type InferenceInput, type InferenceOutput } from "./tra
 export { vitVariant, type VitVariantName } from "./variants.ts";
 export { type Vit, vit, type VitParameters } from "./vit.ts";
 export { valuesFrom, WeightsError } from "./weights.ts";
+export { type LoadableProgram, type StreamOptions, streamParameters } from "./weights_stream.ts";

@@ -86,6 +86,7 @@ export {
 export {
   declare,
   initialize,
+  initializeLazily,
   isDeclaration,
   type ParameterDeclaration,
   type ParameterValues,
@@ -134,5 +135,7 @@ export {
   type VitVariantName,
 } from "./variants.ts";
 export { namedTensors, valuesFrom, WeightsError } from "./weights.ts";
-export { loadParameters, saveParameters } from "./weights_file.ts";
+export { loadParameters, loadParametersInto, saveParameters } from "./weights_file.ts";
+export { type LoadableProgram, type StreamOptions, streamParameters } from "./weights_stream.ts";
+export type { ByteChunks } from "./byte_reader.ts";
 export { type Vit, vit, type VitParameters } from "./vit.ts";

@@ -44,6 +44,13 @@ export function specsOf<Declarations>(
   return mapTree(declarations, isDeclaration, ({ shape }): TensorSpec<"f32"> => spec("f32", shape));
 }
 
+/** Functions that make the values of the parameters that the structure declares. */
+export type ParameterDraws<Declarations> = MapTree<
+  Declarations,
+  ParameterDeclaration,
+  () => Float32Array<ArrayBuffer>
+>;
+
 /**
  * First values of declared parameters. Each is drawn with a key of its own, made of the seed and its path:
  * adding or removing a parameter changes no other.
@@ -54,11 +61,27 @@ export function initialize<Declarations>(
   declarations: Declarations,
   seed: number,
 ): ParameterValues<Declarations> {
+  const draw = drawer(seed);
+  return mapTree(declarations, isDeclaration, (declaration, path) => draw(declaration, path)());
+}
+
+/**
+ * The same values, each drawn when it is asked for: a program's `set` takes the functions, and then only
+ * one of the parameters at a time lies in memory beside the program's.
+ *
+ * @throws {RangeError} When the seed is not a whole number from 0 to 2^32 - 1.
+ */
+export function initializeLazily<Declarations>(
+  declarations: Declarations,
+  seed: number,
+): ParameterDraws<Declarations> {
+  return mapTree(declarations, isDeclaration, drawer(seed));
+}
+
+type Draw = () => Float32Array<ArrayBuffer>;
+
+function drawer(seed: number): (declaration: ParameterDeclaration, path: string) => Draw {
   const key = hostFoldIn(hostKey(seed), "parameters");
-  return mapTree(
-    declarations,
-    isDeclaration,
-    ({ initializer, size }, path) =>
-      initializer(size, (count) => hostWords(hostFoldIn(key, path), count)),
-  );
+  return ({ initializer, size }, path) => () =>
+    initializer(size, (count) => hostWords(hostFoldIn(key, path), count));
 }

@@ -97,7 +97,8 @@ export interface Header {
 }
 
 /**
- * The header's length, from the first bytes of a file (`PROBE_BYTES` of them, or all there are).
+ * The header's length, from the first bytes of a file (`PROBE_BYTES` of them, or all there are). The file's
+ * own length is Infinity if that is not known.
  *
  * @throws {SafetensorsError} when the file is too short, is a Git-LFS pointer, or states a length that is
  * out of bounds.
@@ -132,7 +133,8 @@ export function parsePrefix(probe: Uint8Array, fileBytes: number, path?: string)
 }
 
 /**
- * Parses and checks a header whose data is `dataBytes` long.
+ * Parses and checks a header whose data is `dataBytes` long: Infinity if that is not known, and left to be
+ * found out when the data is read.
  *
  * @throws {SafetensorsError} for every way in which the header is malformed, or its tensors do not cover
  * the data exactly once.
@@ -300,7 +302,7 @@ function checkLayout(
     covered = end;
     previous = `tensor ${JSON.stringify(name)}`;
   }
-  if (covered !== dataBytes) {
+  if (covered !== dataBytes && dataBytes !== Infinity) {
     const problem = `it is oversized: ${
       dataBytes - covered
     } bytes follow ${previous}, the last in it`;

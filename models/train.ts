@@ -5,7 +5,7 @@ import { Batches, checkDataset, type ImageDataset } from "./dataset.ts";
 import type { HostTensor } from "./host_tensor.ts";
 import type { ImageModel } from "./image_model.ts";
 import type { Optimizer } from "./optimizers.ts";
-import { initialize } from "./parameters.ts";
+import { initializeLazily } from "./parameters.ts";
 import { hostFoldIn, hostKey } from "./random_words.ts";
 import { namedTensors, valuesFrom } from "./weights.ts";
 
@@ -97,7 +97,7 @@ export class Trainer<P> {
       batchSize,
       images: data.count,
     };
-    const parameters = initialize(model.declarations, seed);
+    const parameters = initializeLazily(model.declarations, seed);
     this.#set(parameters, optimizer.initialState(model.declarations), 0);
   }
 

@@ -1,6 +1,6 @@
 /** Parameters between programs, structures and named tensors. */
 import { flattenTree, unflattenTree } from "../graph/mod.ts";
-import { type HostTensor, hostTensor } from "./host_tensor.ts";
+import { type HostDType, type HostTensor, hostTensor } from "./host_tensor.ts";
 import { isDeclaration, type ParameterValues } from "./parameters.ts";
 
 /** Tensors by name are not the parameters of the model. */
@@ -41,19 +41,47 @@ export function valuesFrom<Declarations>(
   tensors: ReadonlyMap<string, HostTensor>,
   from: string,
 ): ParameterValues<Declarations> {
-  const declared = flattenTree(declarations, isDeclaration);
-  for (const name of tensors.keys()) {
-    if (!declared.has(name)) throw new WeightsError(`${from}: the model has no "${name}"`);
-  }
+  const wanted = new Map(
+    [...flattenTree(declarations, isDeclaration)].map(([name, { shape }]) => [
+      name,
+      { dtype: "f32" as const, shape },
+    ]),
+  );
+  requireTensors(wanted, tensors, from);
   const values = new Map<string, Float32Array<ArrayBuffer>>();
-  for (const [name, { shape }] of declared) {
-    const tensor = tensors.get(name);
-    const found = tensor === undefined ? "missing" : `${tensor.dtype}[${tensor.shape.join(", ")}]`;
-    const wanted = `f32[${shape.join(", ")}]`;
-    if (tensor?.dtype !== "f32" || found !== wanted) {
-      throw new WeightsError(`${from}: "${name}" is ${found}, wanted ${wanted}`);
-    }
-    values.set(name, Float32Array.from(tensor.data));
+  for (const [name, { dtype, data }] of tensors) {
+    if (dtype === "f32") values.set(name, Float32Array.from(data));
   }
   return unflattenTree(declarations, isDeclaration, values);
+}
+
+/** Element type and shape of a tensor, and nothing of its numbers. */
+export interface TensorType {
+  readonly dtype: HostDType;
+  readonly shape: readonly number[];
+}
+
+/**
+ * Checks that there are just the tensors that are wanted.
+ *
+ * @param converts Whether a tensor of this type can be made one of that type.
+ * @throws {WeightsError} When one is missing, has no place, or is not what is wanted.
+ */
+export function requireTensors(
+  wanted: ReadonlyMap<string, TensorType>,
+  found: ReadonlyMap<string, TensorType>,
+  from: string,
+  converts = (found: HostDType, wanted: HostDType) => found === wanted,
+): void {
+  for (const name of found.keys()) {
+    if (!wanted.has(name)) throw new WeightsError(`${from}: the model has no "${name}"`);
+  }
+  for (const [name, { dtype, shape }] of wanted) {
+    const tensor = found.get(name);
+    const dims = `[${shape.join(", ")}]`;
+    const same = tensor !== undefined && `[${tensor.shape.join(", ")}]` === dims;
+    if (same && converts(tensor.dtype, dtype)) continue;
+    const is = tensor === undefined ? "missing" : `${tensor.dtype}[${tensor.shape.join(", ")}]`;
+    throw new WeightsError(`${from}: "${name}" is ${is}, wanted ${dtype}${dims}`);
+  }
 }

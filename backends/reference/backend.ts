@@ -9,7 +9,13 @@ import type { ReferenceTensor } from "../../graph/op.ts";
 import { bindDim, type DimBindings, staticSize } from "../../graph/shape.ts";
 import type { Backend, Executable, MemoryReport, PrepareOptions, StepNote } from "../backend.ts";
 import { noteNode, UnusableProgramError } from "../errors.ts";
-import { hostData, type HostPort, type HostTensor, roundedBits } from "../host_array.ts";
+import {
+  type HostData,
+  hostData,
+  type HostPort,
+  type HostTensor,
+  roundedBits,
+} from "../host_array.ts";
 import { evaluateGraph } from "./evaluate.ts";
 import { bf16Value, f16Value } from "./storage.ts";
 
@@ -62,10 +68,14 @@ class ReferenceExecutable implements Executable {
     dump?.("traced", topologicalOrder(graph.outputs.values()).join("\n"));
   }
 
-  write(path: string, tensor: HostTensor): void {
+  write(path: string, { data }: { readonly data: HostData }, start = 0): void {
     this.#usable("written to");
-    valueAt(this.#inputValues, path, "input");
-    this.#inputValues.set(path, toReference(tensor));
+    const { dtype, shape, data: before } = valueAt(this.#inputValues, path, "input");
+    const value = dtype === "f16" ? f16Value : dtype === "bf16" ? bf16Value : Number;
+    // Not in place: a donated input's numbers are those of the last run's output.
+    const after = before.slice();
+    after.set(Float64Array.from(data, (raw) => value(raw)), start);
+    this.#inputValues.set(path, { dtype, shape, data: after });
   }
 
   // The interface's reads and runs may wait for a device; these do not.
@@ -150,11 +160,6 @@ function valueAt(
   const value = values.get(path);
   if (value === undefined) throw new RangeError(`The program has no ${kind} "${path}"`);
   return value;
-}
-
-function toReference({ dtype, shape, data }: HostTensor): ReferenceTensor {
-  const value = dtype === "f16" ? f16Value : dtype === "bf16" ? bf16Value : Number;
-  return { dtype, shape, data: Float64Array.from(data, (raw) => value(raw)) };
 }
 
 function toHost({ dtype, shape, data }: ReferenceTensor): HostTensor {

@@ -3,7 +3,7 @@ import { bytesPerElement } from "../../graph/dtype.ts";
 import { staticSize } from "../../graph/shape.ts";
 import type { Program, ProgramConstant, ProgramPort } from "../../compiler/program.ts";
 import { OutOfMemoryError } from "../errors.ts";
-import type { HostTensor } from "../host_array.ts";
+import type { HostData, HostTensor } from "../host_array.ts";
 import { type AssembledProgram, PAGE_BYTES } from "./assemble.ts";
 
 /** Makes a memory; the engine's own constructor except in tests. */
@@ -45,9 +45,9 @@ export class ProgramMemory {
     for (const constant of program.constants) this.#writeConstant(constant);
   }
 
-  /** Copies a tensor into a port's buffer. */
-  write(port: ProgramPort, tensor: HostTensor): void {
-    this.#words(port).set(tensor.data);
+  /** Copies elements into a port's buffer, the first of them to the place `start`. */
+  write(port: ProgramPort, data: HostData, start: number): void {
+    this.#words(port).set(data, start);
   }
 
   /** Copies a port's tensor out. */

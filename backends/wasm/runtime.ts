@@ -9,7 +9,7 @@ import {
   UnusableProgramError,
   WorkerError,
 } from "../errors.ts";
-import type { HostTensor } from "../host_array.ts";
+import type { HostData, HostTensor } from "../host_array.ts";
 import { assemble, type AssembledProgram, type EmitKernel } from "./assemble.ts";
 import { CONTROL } from "./barrier.ts";
 import {
@@ -113,8 +113,8 @@ export class WasmExecutable implements Executable {
     }
   }
 
-  write(path: string, tensor: HostTensor): void {
-    this.#usable("written to").memory.write(portAt(this.inputs, path, "input"), tensor);
+  write(path: string, { data }: { readonly data: HostData }, start = 0): void {
+    this.#usable("written to").memory.write(portAt(this.inputs, path, "input"), data, start);
   }
 
   /** Copies an input out, as it is now. */

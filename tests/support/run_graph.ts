@@ -38,8 +38,8 @@ export async function runOn(
   const { inputs, outputs } = graph;
   const bind = graph.bindings ?? {};
   using executable = await backend.prepare({ inputs, outputs }, { bind, donate: {} });
-  for (const [path, { dtype, shape, data }] of graph.values) {
-    executable.write(path, { dtype, shape, data: toHost(dtype, data) });
+  for (const [path, { dtype, data }] of graph.values) {
+    executable.write(path, { data: toHost(dtype, data) });
   }
   const results = await executable.run([...outputs.keys()]);
   return new Map([...results].map(([path, { dtype, data }]) => [path, fromHost(dtype, data)]));
