@@ -41,8 +41,7 @@ for (let index = 0; index < 600; index++) {
 await fovea.saveParameters("readme_vit.safetensors", await program.get("held/parameters"));
 
 using inference = await compile(fovea.inferenceGraph(model), { bind: { batch: 100 } });
-const loaded = await fovea.loadParameters("readme_vit.safetensors", model.declarations);
-inference.set({ parameters: loaded });
+await fovea.loadParametersInto(inference, "readme_vit.safetensors");
 const some = fovea.firstImages(test, 2000);
 const { accuracy } = await fovea.evaluate(inference, some, { ...model, batchSize: 100 });
 console.log(`accuracy: ${(100 * accuracy).toFixed(1)} %`);

@@ -3,12 +3,11 @@
  * backend. For pages and services, which fetch the weights themselves:
  *
  * ```ts ignore
- * import { compile, decodeSafetensors, inferenceGraph, valuesFrom, vit } from "./inference.js";
+ * import { compile, inferenceGraph, streamParameters, vit } from "./inference.js";
  *
- * const bytes = new Uint8Array(await (await fetch("vit.safetensors")).arrayBuffer());
- * const model = vit(config);
- * const program = await compile(inferenceGraph(model), { bind: { batch: 1 } });
- * program.set({ parameters: valuesFrom(model.declarations, decodeSafetensors(bytes).tensors, "vit") });
+ * const program = await compile(inferenceGraph(vit(config)), { bind: { batch: 1 } });
+ * const { body } = await fetch("vit.safetensors");
+ * await streamParameters(program, body);
  * const { probabilities } = await program.run({ images });
  * ```
  *

@@ -46,7 +46,7 @@ const PIECE_BYTES = 2 ** 20;
  *
  * ```ts ignore
  * const { body } = await fetch("vit.safetensors");
- * if (body !== null) await streamParameters(program, body);
+ * await streamParameters(program, body);
  * ```
  *
  * @throws {WeightsError} When the tensors are not those that the program wants.

@@ -3,7 +3,7 @@ import { bytesPerElement } from "../../graph/dtype.ts";
 import { staticSize } from "../../graph/shape.ts";
 import type { Program, ProgramConstant, ProgramPort } from "../../compiler/program.ts";
 import { OutOfMemoryError } from "../errors.ts";
-import type { HostData, HostTensor } from "../host_array.ts";
+import { type HostData, type HostTensor, viewHostData } from "../host_array.ts";
 import { type AssembledProgram, PAGE_BYTES } from "./assemble.ts";
 
 /** Makes a memory; the engine's own constructor except in tests. */
@@ -76,20 +76,9 @@ export class ProgramMemory {
 
   #words({ buffer, dtype, shape }: ProgramPort) {
     const start = this.#arena + this.#buffer(buffer).offset;
-    const elements = staticSize(shape);
-    const memory = this.memory.buffer;
-    switch (dtype) {
-      case "f32":
-        return new Float32Array(memory, start, elements);
-      case "f16":
-      case "bf16":
-        return new Uint16Array(memory, start, elements);
-      case "i32":
-        return new Int32Array(memory, start, elements);
-      case "u32":
-      case "bool":
-        return new Uint32Array(memory, start, elements);
-    }
+    const bytes = staticSize(shape) * bytesPerElement(dtype);
+    const raw = new Uint8Array(this.memory.buffer, start, bytes);
+    return viewHostData(dtype === "bool" ? "u32" : dtype, raw);
   }
 
   #buffer(index: number) {

@@ -3,6 +3,8 @@ import {
   compile,
   type HostTensor,
   InputError,
+  type InputPiece,
+  type InputSource,
   programCache,
   reference,
   UnusableProgramError,
@@ -143,6 +145,100 @@ test("program: a group where a tensor is wanted, and the other way round", async
   assertThrows(() => program.set(number), InputError, 'Input "state" is a group of 3 inputs');
   const group: object = { gradient: { value: 1 } };
   assertThrows(() => program.set(group), InputError, 'Input "gradient" is f32[], but got Object');
+});
+
+test("program: functions make inputs one at a time, when they are written", async (backend) => {
+  using program = await compile(scaleGraph, { backend, bind: { batch: 1 } });
+  const made: string[] = [];
+  const images = () => {
+    made.push("images");
+    return Float32Array.of(1, 2);
+  };
+  assertThrows(() => program.set({ images, scale: Float32Array.of(1, 2) }), InputError);
+  assertEquals(made, []);
+  program.set({ images, scale: () => 3 });
+  assertEquals(made, ["images"]);
+  assertEquals((await program.run()).scaled.data, Float32Array.of(3, 6));
+  const failing = () => {
+    throw new RangeError("no more");
+  };
+  assertThrows(() => program.set({ images: failing }), RangeError, "no more");
+  await assertRejects(() => program.run(), InputError, 'Missing input "images"');
+  assertThrows(() => program.set({ images: () => Float32Array.of(1) }), InputError, "1 elements");
+  await assertRejects(() => program.run(), InputError, 'Missing input "images"');
+  assertEquals((await program.run({ images })).scaled.data, Float32Array.of(3, 6));
+});
+
+const images = { path: "images", dtype: "f32", shape: [2, 2] } as const;
+
+test("program: an input comes in pieces", async (backend) => {
+  using program = await compile(scaleGraph, { backend, bind: { batch: 2 } });
+  assertEquals(program.inputs.map(({ path }) => path), ["images", "scale"]);
+  program.set({ scale: 10 });
+  const data = new Float32Array(3);
+  const tooMany = function* (): Generator<InputPiece> {
+    yield { path: "images", data: data.fill(1) };
+    yield { path: "images", data: data.subarray(1).fill(2) };
+  };
+  await assertRejects(
+    () => program.load({ tensors: [images], pieces: tooMany }),
+    InputError,
+    "got 2 elements where 1 are left",
+  );
+  await assertRejects(() => program.run(), InputError, 'Missing input "images"');
+  await program.load({
+    tensors: [images],
+    async *pieces() {
+      yield { path: "images", data: data.fill(1) };
+      assertThrows(() => program.set({ images: data }), InputError, '"images" is being loaded');
+      await assertRejects(() => program.run(), InputError, 'Missing input "images"');
+      await assertRejects(
+        () => program.load({ tensors: [images], pieces: () => [] }),
+        InputError,
+        '"images" is being loaded',
+      );
+      yield { path: "images", data: data.subarray(2).fill(2) };
+    },
+  });
+  assertEquals((await program.run()).scaled.data, Float32Array.of(10, 10, 10, 20));
+});
+
+test("program: a source that is not what the program wants", async (backend) => {
+  using program = await compile(scaleGraph, { backend, bind: { batch: 2 } });
+  program.set({ images: Float32Array.of(1, 2, 3, 4), scale: 10 });
+  const never = () => {
+    throw new TypeError("a piece was asked for");
+  };
+  const wrong: [InputSource["tensors"], string][] = [
+    [[{ ...images, path: "imagez" }], 'There is no input "imagez"; did you mean "images"?'],
+    [[images, images], 'The source names input "images" twice'],
+    [[{ ...images, shape: [4] }], 'Input "images" is f32[2, 2], but the source\'s is f32[4]'],
+    [[{ ...images, dtype: "i32" }], 'Input "images" is f32[2, 2], but the source\'s is i32[2, 2]'],
+  ];
+  for (const [tensors, message] of wrong) {
+    await assertRejects(() => program.load({ tensors, pieces: never }), InputError, message);
+    assertEquals((await program.run()).scaled.data, Float32Array.of(10, 20, 30, 40));
+  }
+  const bad: [InputPiece[], string][] = [
+    [[{ path: "images", data: new Float32Array(3) }], 'gave 3 elements of "images", wanted 4'],
+    [[{ path: "scale", data: new Float32Array(1) }], 'The source gave "scale": wanted "images"'],
+    [[{ path: "images", data: new Int32Array(4) }], "got Int32Array: wanted a Float32Array"],
+    [
+      [
+        { path: "images", data: new Float32Array(2) },
+        { path: "images", data: Float32Array.of(0, NaN) },
+      ],
+      'Input "images" has NaN at [1, 1]',
+    ],
+  ];
+  for (const [pieces, message] of bad) {
+    await assertRejects(
+      () => program.load({ tensors: [images], pieces: () => pieces }),
+      InputError,
+      message,
+    );
+    await assertRejects(() => program.run(), InputError, 'Missing input "images"');
+  }
 });
 
 test("program: bare specs and bare results", async (backend) => {

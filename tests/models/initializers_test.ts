@@ -6,7 +6,7 @@ import {
   xavierUniform,
 } from "../../models/initializers.ts";
 import { normalQuantile } from "../../models/normal_quantile.ts";
-import { declare, initialize } from "../../models/parameters.ts";
+import { declare, initialize, initializeLazily } from "../../models/parameters.ts";
 import { hostFoldIn, hostKey, hostPermutation, hostWords } from "../../models/random_words.ts";
 import {
   assert,
@@ -90,4 +90,17 @@ Deno.test("a permutation holds each number once, and depends on its key", () => 
   assertEquals([...order].sort((a, b) => a - b), Array.from({ length: 1000 }, (_, index) => index));
   assertNotEquals(order, hostPermutation(hostKey(2), 1000));
   assertEquals(hostPermutation(hostKey(1), 0).length, 0);
+});
+
+Deno.test("values drawn one at a time are those drawn all at once", () => {
+  const weight = declare([3, 5], normal(1));
+  const declarations = {
+    mlp: [{ kernel: weight }, { kernel: weight }],
+    bias: declare([2], constant(1)),
+  };
+  const later = initializeLazily(declarations, 5);
+  const now = initialize(declarations, 5);
+  assertEquals(later.mlp.map(({ kernel }) => kernel()), now.mlp.map(({ kernel }) => kernel));
+  assertEquals(later.bias(), now.bias);
+  assertThrows(() => initializeLazily(declarations, -1), RangeError, "Seed is -1");
 });
