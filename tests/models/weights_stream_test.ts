@@ -163,9 +163,9 @@ Deno.test("weights: what the program does not want is refused before any data is
     const file = changed(changes);
     const header = 8 + Number(new DataView(file.buffer).getBigUint64(0, true));
     let taken = 0;
-    function* bytes(): Generator<Uint8Array> {
+    const bytes = function* (): Generator<Uint8Array> {
       for (; taken < file.length; taken++) yield file.subarray(taken, taken + 1);
-    }
+    };
     const error = await assertRejects(
       () => streamParameters(streamed, bytes(), { source: "here" }),
       WeightsError,
