@@ -137,6 +137,8 @@ function attention(batch: number, heads: number, tokens: number, depth: number):
     depth,
     valueDepth: depth,
     scale: depth ** -0.5,
+    queryNorm: undefined,
+    keyNorm: undefined,
     q: matrix(0),
     k: matrix(1),
     v: matrix(2),
@@ -176,6 +178,8 @@ function attention(batch: number, heads: number, tokens: number, depth: number):
         dq: matrix(6),
         dk: matrix(7),
         dv: matrix(8),
+        queryNormGrad: undefined,
+        keyNormGrad: undefined,
       },
     },
   ];

@@ -274,7 +274,36 @@ export interface VectorOperand extends OperandBase {
   readonly rowStride: number;
 }
 
-/** Sizes shared by attention and its gradient. */
+/** A strided [columns] view of a buffer. */
+export interface ColumnOperand extends OperandBase {
+  readonly columnStride: number;
+}
+
+/**
+ * A norm of every row `x` of an operand, over its columns, all f32:
+ * `(x - mean(x)) / sqrt(variance(x) + epsilon) * scale + bias`, where the variance is the mean of
+ * `(x - mean(x))^2`. Without `center`, 0 stands for the mean in both places.
+ */
+export interface RowNorm {
+  /** Whether the mean is taken off: a layer norm, else a root-mean-square norm. */
+  readonly center: boolean;
+  /** Not negative. */
+  readonly epsilon: number;
+  /** Factors of the columns, the same for all rows of all batch entries; 1 where absent. */
+  readonly scale: ColumnOperand | undefined;
+  /** Added to the columns, the same for all rows of all batch entries; 0 where absent. */
+  readonly bias: ColumnOperand | undefined;
+}
+
+/** Results for a norm's vectors, summed over all rows of all batch entries. Either may be absent. */
+export interface RowNormGrad {
+  /** `sum over rows of dy * y`, with `y` the row normalised but not scaled, `dy` its cotangent. */
+  readonly scale: ColumnOperand | undefined;
+  /** `sum over rows of dy`. */
+  readonly bias: ColumnOperand | undefined;
+}
+
+/** What attention and its gradient share. */
 export interface AttentionShape {
   /** Extents of the batch axes (batch, heads, ...). */
   readonly batch: readonly number[];
@@ -286,11 +315,16 @@ export interface AttentionShape {
   readonly valueDepth: number;
   /** Factor on q k^T. */
   readonly scale: number;
+  /** The norm that q's rows go through as they are loaded; `q` stands for the normalised rows. */
+  readonly queryNorm: RowNorm | undefined;
+  /** The same for k's rows. */
+  readonly keyNorm: RowNorm | undefined;
 }
 
 /**
  * `out = softmax(scale * q k^T) v`, and `logSumExp[row] = log sum exp(scale * q k^T)[row]`, all f32.
- * Either result may be absent. The [queries, keys] matrix is never stored whole.
+ * Either result may be absent. The [queries, keys] matrix is never stored whole. Where there are
+ * norms, `q` and `k` in these formulas are normalised, and the buffers hold what they are made of.
  */
 export interface AttentionKernel extends AttentionShape {
   readonly kind: "attention";
@@ -306,7 +340,13 @@ export interface AttentionKernel extends AttentionShape {
 /**
  * The gradient: probabilities are recomputed from `logSumExp`. With `P = exp(scale q k^T - lse)`,
  * `dP = dOut v^T`, `delta = rowsum(dOut * out)`, `dS = scale * P * (dP - delta)`:
- * `dq = dS k`, `dk = dS^T q`, `dv = P^T dOut`. Any of the three may be absent.
+ * `dq = dS k`, `dk = dS^T q`, `dv = P^T dOut`. Any of the results may be absent.
+ *
+ * Where there are norms, `q` and `k` in these formulas are normalised, and `dq` and `dk` are stored as
+ * the cotangents of what they are made of: with `x` a row of that, `y` normalised but not scaled,
+ * `dy` a row of `dS k` or `dS^T q`, `h = dy * norm.scale`, and `deviation = sqrt(variance(x) +
+ * epsilon)`, the row is `(h - mean(h) - y * mean(h * y)) / deviation`, without centring
+ * `(h - y * mean(h * y)) / deviation`.
  */
 export interface AttentionGradKernel extends AttentionShape {
   readonly kind: "attentionGrad";
@@ -321,6 +361,10 @@ export interface AttentionGradKernel extends AttentionShape {
   readonly dq: MatrixOperand | undefined;
   readonly dk: MatrixOperand | undefined;
   readonly dv: MatrixOperand | undefined;
+  /** What flows back to the vectors of `queryNorm`; absent where there is no such norm. */
+  readonly queryNormGrad: RowNormGrad | undefined;
+  /** The same for `keyNorm`. */
+  readonly keyNormGrad: RowNormGrad | undefined;
 }
 
 /** Anything a program may run. */

@@ -4,6 +4,7 @@ import type {
   AttentionGradKernel,
   AttentionKernel,
   BinaryOp,
+  ColumnOperand,
   Expr,
   Kernel,
   KernelBuffer,
@@ -13,6 +14,8 @@ import type {
   MatmulOperand,
   MatrixOperand,
   OperandBase,
+  RowNorm,
+  RowNormGrad,
   ScalarType,
   Statement,
   VectorOperand,
@@ -57,7 +60,20 @@ function verifyAttention(
       use,
     );
   };
+  const columns = (operand: ColumnOperand | undefined, use: Use) => {
+    if (operand !== undefined) checker.elements(operand, [operand.columnStride], [depth], use);
+  };
+  const norm = (norm: RowNorm | undefined, grad: RowNormGrad | undefined) => {
+    for (const operand of [norm?.scale, norm?.bias]) columns(operand, "read");
+    if (norm !== undefined && !(norm.epsilon >= 0)) {
+      checker.fail(`has a norm whose epsilon is ${norm.epsilon}, which is negative or no number`);
+    }
+    if (grad !== undefined && norm === undefined) checker.fail("has the gradient of no norm");
+    for (const operand of [grad?.scale, grad?.bias]) columns(operand, "write");
+  };
   const isForward = kernel.kind === "attention";
+  norm(kernel.queryNorm, isForward ? undefined : kernel.queryNormGrad);
+  norm(kernel.keyNorm, isForward ? undefined : kernel.keyNormGrad);
   matrix(kernel.q, queries, depth, "read");
   matrix(kernel.k, keys, depth, "read");
   matrix(kernel.v, keys, valueDepth, "read");

@@ -12,13 +12,10 @@ import type {
   ScalarType,
   Statement,
 } from "../../compiler/loop_ir.ts";
+import { interpretAttention, interpretAttentionGrad } from "./attention_interpreter.ts";
 import { type BoundBuffer, Environment } from "./expression_interpreter.ts";
+import { interpretMatmul } from "./matmul_interpreter.ts";
 import { type BufferData, readElement, scratchData, writeElement } from "./storage.ts";
-import {
-  interpretAttention,
-  interpretAttentionGrad,
-  interpretMatmul,
-} from "./template_interpreter.ts";
 
 /** Runs something once, with the variables as they are. */
 export type Run = () => void;

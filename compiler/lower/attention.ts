@@ -74,6 +74,8 @@ function attentionShape(node: Node, q: Node, k: Node, v: Node | undefined): Atte
     depth: queryShape.at(-1) ?? 1,
     valueDepth: v === undefined ? 0 : staticShape(v.shape).at(-1) ?? 1,
     scale: numberAttr(node, "scale"),
+    queryNorm: undefined,
+    keyNorm: undefined,
   };
 }
 
@@ -133,6 +135,8 @@ export function lowerAttentionGrad(plan: KernelPlan, copies: ReadonlySet<Node>):
     dq: operands.matrixResult(storedAs(plan, "attentionGradQuery")),
     dk: operands.matrixResult(storedAs(plan, "attentionGradKey")),
     dv: operands.matrixResult(storedAs(plan, "attentionGradValue")),
+    queryNormGrad: undefined,
+    keyNormGrad: undefined,
   };
   const { buffers, bindings, writes } = builder.finish();
   const name = describeKernel("attentionGrad", plan, sizeText(shape));

@@ -1,92 +1,19 @@
 import fc from "../support/fast_check.ts";
-import type {
-  AttentionGradKernel,
-  AttentionKernel,
-  MatrixOperand,
-} from "../../compiler/loop_ir.ts";
+import type { TemplateOptions } from "../../backends/wasm/templates/template.ts";
+import type { AttentionGradKernel, AttentionKernel } from "../../compiler/loop_ir.ts";
 import { assert, assertEquals, assertThrows } from "../support/assert.ts";
 import {
+  attentionForms,
+  attentionGradKernel,
+  attentionKernel,
+} from "../support/attention_kernels.ts";
+import {
   compareTemplate,
+  type Comparison,
   loadTemplate,
   relativeError,
   type TemplateKernel,
 } from "./template_runner.ts";
-
-/** Buffers, and operands that lie in them as [batch, rows, heads, columns] or with columns outermost. */
-class Buffers {
-  readonly declared: TemplateKernel["buffers"][number][] = [];
-
-  matrix(
-    name: string,
-    access: "read" | "write",
-    [batch, heads, rows, columns]: readonly [number, number, number, number],
-    layout: "tokens" | "heads" | "transposed",
-    offset: number,
-  ): MatrixOperand {
-    const strides = {
-      tokens: { batchStrides: [rows * heads * columns, columns], rowStride: heads * columns },
-      heads: { batchStrides: [heads * rows * columns, rows * columns], rowStride: columns },
-      transposed: { batchStrides: [heads * rows * columns, rows * columns], rowStride: 1 },
-    }[layout];
-    const elements = offset + batch * heads * rows * columns;
-    this.declared.push({ name, dtype: "f32", elements, access });
-    const columnStride = layout === "transposed" ? rows : 1;
-    return { buffer: this.declared.length - 1, offset, ...strides, columnStride };
-  }
-}
-
-const layouts = fc.constantFrom("tokens", "heads", "transposed");
-const sizes = fc.record({
-  batch: fc.integer({ min: 1, max: 3 }),
-  heads: fc.integer({ min: 1, max: 3 }),
-  queries: fc.oneof(fc.integer({ min: 1, max: 20 }), fc.constantFrom(75, 100, 197)),
-  keys: fc.oneof(fc.integer({ min: 1, max: 20 }), fc.constantFrom(50, 197, 321, 700)),
-  depth: fc.oneof(fc.integer({ min: 1, max: 20 }), fc.constantFrom(32, 38, 64, 123)),
-  valueDepth: fc.oneof(fc.integer({ min: 1, max: 20 }), fc.constantFrom(32, 64)),
-});
-
-const forward = fc.record({
-  size: sizes,
-  layouts: fc.tuple(layouts, layouts, layouts, layouts),
-  offset: fc.integer({ min: 0, max: 5 }),
-  outputs: fc.constantFrom("both", "out", "logSumExp"),
-  scale: fc.constantFrom(0.125, 1, -0.5),
-});
-
-type Forward = typeof forward extends fc.Arbitrary<infer T> ? T : never;
-
-function attentionKernel({ size, layouts, offset, outputs, scale }: Forward): AttentionKernel {
-  const { batch, heads, queries, keys, depth, valueDepth } = size;
-  const buffers = new Buffers();
-  const withOut = outputs !== "logSumExp";
-  const q = buffers.matrix("q", "read", [batch, heads, queries, depth], layouts[0], offset);
-  const k = buffers.matrix("k", "read", [batch, heads, keys, depth], layouts[1], 0);
-  const v = withOut
-    ? buffers.matrix("v", "read", [batch, heads, keys, valueDepth], layouts[2], 2 * offset)
-    : undefined;
-  const out = withOut
-    ? buffers.matrix("out", "write", [batch, heads, queries, valueDepth], layouts[3], offset)
-    : undefined;
-  const logSumExp = outputs !== "out"
-    ? buffers.matrix("logSumExp", "write", [batch, heads, queries, 1], "heads", 0)
-    : undefined;
-  return {
-    kind: "attention",
-    name: "attention",
-    buffers: buffers.declared,
-    batch: [batch, heads],
-    queries,
-    keys,
-    depth,
-    valueDepth: withOut ? valueDepth : 0,
-    scale,
-    q,
-    k,
-    v,
-    out,
-    logSumExp,
-  };
-}
 
 /** Numbers that look random, the same in every run. */
 function noise(buffer: number, element: number): number {
@@ -94,91 +21,157 @@ function noise(buffer: number, element: number): number {
   return ((Math.imul(bits ^ (bits >>> 15), 0x2c1b3c6d) >>> 8) / 2 ** 24 - 0.5) * 3;
 }
 
-const backward = fc.record({
-  size: sizes,
-  layouts: fc.tuple(layouts, layouts, layouts, layouts),
-  offset: fc.integer({ min: 0, max: 5 }),
-  wanted: fc.tuple(fc.boolean(), fc.boolean(), fc.boolean())
-    .filter((wanted) => wanted.includes(true)),
-  scale: fc.constantFrom(0.125, 1, -0.5),
-});
+function checkAgainstDefinition(
+  kernel: TemplateKernel,
+  options: TemplateOptions,
+  fill: (buffer: number, element: number) => number,
+  tolerance: number,
+): void {
+  const comparisons = compareTemplate(kernel, options, fill);
+  for (const comparison of comparisons) {
+    const error = relativeError(comparison, typicalSum(kernel, comparison.name, comparisons));
+    assert(error < tolerance, `${comparison.name} is off by ${error}`);
+  }
+}
 
-type Backward = typeof backward extends fc.Arbitrary<infer T> ? T : never;
+/**
+ * What flows back to a norm's vectors is summed over all rows, and may cancel: how large sums of as many
+ * terms of the rows' size are.
+ */
+function typicalSum(
+  kernel: TemplateKernel,
+  name: string,
+  comparisons: readonly Comparison[],
+): number {
+  const rows = { query: "dq", key: "dk" }[/^(query|key)NormGrad/.exec(name)?.[1] ?? ""];
+  const cotangents = comparisons.find((comparison) => comparison.name === rows)?.expected;
+  if (rows === undefined || cotangents === undefined || kernel.kind !== "attentionGrad") return 0;
+  const total = stored(cotangents).reduce((sum, value) => sum + value * value, 0);
+  return Math.sqrt(total / kernel.depth);
+}
 
-function gradKernel({ size, layouts, offset, wanted, scale }: Backward): AttentionGradKernel {
-  const { batch, heads, queries, keys, depth, valueDepth } = size;
-  const buffers = new Buffers();
-  const matrix = (
-    name: string,
-    access: "read" | "write",
-    rows: number,
-    columns: number,
-    layout: "tokens" | "heads" | "transposed",
-  ) => buffers.matrix(name, access, [batch, heads, rows, columns], layout, offset);
-  return {
-    kind: "attentionGrad",
-    name: "attentionGrad",
-    q: matrix("q", "read", queries, depth, layouts[0]),
-    k: matrix("k", "read", keys, depth, layouts[1]),
-    v: matrix("v", "read", keys, valueDepth, layouts[2]),
-    out: matrix("out", "read", queries, valueDepth, layouts[3]),
-    logSumExp: matrix("logSumExp", "read", queries, 1, "heads"),
-    outCotangent: matrix("outCotangent", "read", queries, valueDepth, layouts[0]),
-    dq: wanted[0] ? matrix("dq", "write", queries, depth, layouts[1]) : undefined,
-    dk: wanted[1] ? matrix("dk", "write", keys, depth, layouts[2]) : undefined,
-    dv: wanted[2] ? matrix("dv", "write", keys, valueDepth, layouts[3]) : undefined,
-    buffers: buffers.declared,
-    batch: [batch, heads],
-    queries,
-    keys,
-    depth,
-    valueDepth,
-    scale,
-  };
+/** The elements that the kernel stores: the others are NaN from the start. */
+function stored(values: Float32Array): Float32Array {
+  return values.filter((value) => !Number.isNaN(value));
+}
+
+const outputs = fc.constantFrom("both", "out", "logSumExp");
+const wanted = fc.oneof(
+  fc.record({
+    q: fc.boolean(),
+    k: fc.boolean(),
+    v: fc.boolean(),
+    norms: fc.constant(false),
+  }),
+  fc.record({
+    q: fc.constant(true),
+    k: fc.constant(true),
+    v: fc.boolean(),
+    norms: fc.constant(true),
+  }),
+);
+
+/** Large logarithms of sums keep the probabilities, which need not add up to one, small. */
+function gradientNoise(kernel: AttentionGradKernel): (buffer: number, element: number) => number {
+  return (buffer, element) =>
+    (kernel.buffers[buffer]?.name === "logSumExp" ? 5 : 0) + noise(buffer, element);
 }
 
 for (const relaxedSimd of [true, false]) {
   const kind = relaxedSimd ? "relaxed" : "plain";
-  Deno.test(`wasm attention (${kind} SIMD) agrees with its definition`, () => {
-    fc.assert(
-      fc.property(forward, (shape) => {
-        const kernel = attentionKernel(shape);
-        for (const comparison of compareTemplate(kernel, { relaxedSimd }, noise)) {
-          const error = relativeError(comparison);
-          assert(error < 4e-6, `${comparison.name} is off by ${error}`);
-        }
-      }),
-      { numRuns: 40 },
-    );
-  });
+  for (const norms of [false, true]) {
+    const what = norms ? " of normalised rows" : "";
+    Deno.test(`wasm attention${what} (${kind} SIMD) agrees with its definition`, () => {
+      fc.assert(
+        fc.property(attentionForms(norms), outputs, (form, results) => {
+          checkAgainstDefinition(attentionKernel(form, results), { relaxedSimd }, noise, 4e-6);
+        }),
+        { numRuns: 40 },
+      );
+    });
 
-  Deno.test(`wasm attention's gradient (${kind} SIMD) agrees with its definition`, () => {
-    fc.assert(
-      fc.property(backward, (shape) => {
-        const kernel = gradKernel(shape);
-        // Large logarithms of sums keep the probabilities, which need not add up to one, small.
-        const fill = (buffer: number, element: number) =>
-          kernel.buffers[buffer]?.name === "logSumExp"
-            ? 5 + noise(buffer, element)
-            : noise(buffer, element);
-        for (const comparison of compareTemplate(kernel, { relaxedSimd }, fill)) {
-          const error = relativeError(comparison);
-          assert(error < 1e-5, `${comparison.name} is off by ${error}`);
-        }
-      }),
-      { numRuns: 30 },
-    );
-  });
+    Deno.test(`wasm attention's gradient${what} (${kind} SIMD) agrees with its definition`, () => {
+      const forms = fc.tuple(attentionForms(norms), wanted)
+        .map(([form, results]) => attentionGradKernel(form, results))
+        .filter(({ buffers }) => buffers.some(({ access }) => access === "write"));
+      fc.assert(
+        fc.property(forms, (kernel) => {
+          checkAgainstDefinition(kernel, { relaxedSimd }, gradientNoise(kernel), 1e-5);
+        }),
+        { numRuns: 30 },
+      );
+    });
+  }
 }
+
+Deno.test("wasm attention's gradient: norms of few columns, measured by what flows into them", () => {
+  for (const center of [true, false]) {
+    for (const depth of [1, 2, 3, 4, 5]) {
+      const norm = { center, scale: false, bias: true };
+      const kernel = attentionGradKernel({
+        size: { batch: 1, heads: 1, queries: 1, keys: 3, depth, valueDepth: 4 },
+        layouts: ["heads", "heads", "heads", "heads"],
+        offset: 0,
+        scale: 1,
+        queryNorm: norm,
+        keyNorm: undefined,
+      }, { q: true, k: false, v: false, norms: true });
+      const results = compareTemplate(kernel, { relaxedSimd: true }, gradientNoise(kernel));
+      const [cotangent, bias] = ["dq", "queryNormGrad_bias"].map((name) =>
+        results.find((result) => result.name === name)
+      );
+      assert(cotangent !== undefined && bias !== undefined);
+      // Of a single row, what flows back to the bias is what flows into the norm.
+      const typical = Math.max(...stored(bias.expected).map(Math.abs));
+      assert(typical > 0.01 && relativeError(cotangent, typical) < 1e-5);
+      assert(relativeError(bias) < 1e-5);
+    }
+  }
+});
+
+Deno.test("wasm attention's gradient: a result is the same whatever else is wanted", () => {
+  const options = { relaxedSimd: true };
+  const all = { q: true, k: true, v: true, norms: true };
+  fc.assert(
+    fc.property(attentionForms(true), (form) => {
+      const results = [
+        all,
+        ...(["q", "k", "v", "norms"] as const).map((only) => ({
+          ...{ q: false, k: false, v: false, norms: false },
+          [only]: true,
+        })),
+      ].map((wanted) => {
+        const kernel = attentionGradKernel(form, wanted);
+        const { arrays, run } = loadTemplate(kernel, options);
+        // By the position among the buffers that are read, which is the same in all of these kernels.
+        const read = kernel.buffers.filter(({ access }) => access === "read");
+        arrays.forEach((array, at) => {
+          const declared = kernel.buffers[at];
+          if (declared?.access !== "read") return;
+          const place = read.indexOf(declared);
+          array.forEach((_, element) => array[element] = noise(place, element));
+        });
+        run();
+        return new Map(kernel.buffers.map(({ name }, at) => [name, arrays[at]?.slice()]));
+      });
+      const [whole, ...parts] = results;
+      for (const part of parts) {
+        for (const [name, values] of part) assertEquals(values, whole?.get(name), name);
+      }
+    }),
+    { numRuns: 20 },
+  );
+});
 
 function plainAttention(queries: number, keys: number, depth: number): AttentionKernel {
   return attentionKernel({
     size: { batch: 1, heads: 1, queries, keys, depth, valueDepth: 3 },
     layouts: ["heads", "heads", "heads", "heads"],
     offset: 0,
-    outputs: "both",
     scale: 1,
-  });
+    queryNorm: undefined,
+    keyNorm: undefined,
+  }, "both");
 }
 
 Deno.test("wasm attention: keys without weight, a whole tile of them, and large scores", () => {

@@ -1,13 +1,5 @@
 import fc from "../support/fast_check.ts";
-import type {
-  AttentionGradKernel,
-  AttentionKernel,
-  Expr,
-  KernelBuffer,
-  LoopKernel,
-  MatmulKernel,
-  MatrixOperand,
-} from "../../compiler/loop_ir.ts";
+import type { Expr, KernelBuffer, LoopKernel, MatmulKernel } from "../../compiler/loop_ir.ts";
 import { interpretKernel } from "../../backends/reference/loop_interpreter.ts";
 import { threefry2x32 } from "../../backends/reference/scalar_functions.ts";
 import {
@@ -17,7 +9,7 @@ import {
   f16Value,
   roundToStorage,
 } from "../../backends/reference/storage.ts";
-import { assert, assertAlmostEquals, assertEquals, assertThrows } from "../support/assert.ts";
+import { assert, assertEquals, assertThrows } from "../support/assert.ts";
 
 const i32 = (value: number): Expr => ({ kind: "const", type: "i32", value });
 const at = (name: string): Expr => ({ kind: "var", type: "i32", name });
@@ -178,87 +170,4 @@ Deno.test("a matmul with two row axes, a transposed operand and an epilogue", ()
     out,
   ]);
   assertEquals([...out], [2, 4, 6, 6, 8, 14, 10, 12, 22, 14, 16, 30]);
-});
-
-const QUERIES = 3;
-const KEYS = 4;
-const DEPTH = 2;
-const operand = (buffer: number, columns: number): MatrixOperand => ({
-  buffer,
-  offset: 0,
-  batchStrides: [],
-  rowStride: columns,
-  columnStride: 1,
-});
-const SHAPE = { batch: [], queries: QUERIES, keys: KEYS, depth: DEPTH, valueDepth: 2, scale: 0.7 };
-
-function attention(q: Float64Array, k: Float64Array, v: Float64Array) {
-  const kernel: AttentionKernel = {
-    kind: "attention",
-    name: "attention",
-    buffers: [
-      f32Buffer("q", 6),
-      f32Buffer("k", 8),
-      f32Buffer("v", 8),
-      f32Buffer("out", 6, "write"),
-      f32Buffer("lse", 3, "write"),
-    ],
-    ...SHAPE,
-    q: operand(0, 2),
-    k: operand(1, 2),
-    v: operand(2, 2),
-    out: operand(3, 2),
-    logSumExp: { buffer: 4, offset: 0, batchStrides: [], rowStride: 1 },
-  };
-  const out = new Float64Array(6);
-  const lse = new Float64Array(3);
-  interpretKernel(kernel, [q, k, v, out, lse]);
-  return { out, lse };
-}
-
-Deno.test("attention's gradient agrees with finite differences", () => {
-  const wave = (length: number, phase: number) =>
-    Float64Array.from({ length }, (_, index) => Math.sin(phase + 1.7 * index));
-  const inputs = [wave(6, 0), wave(8, 1), wave(8, 2)] as const;
-  const cotangent = wave(6, 3);
-  const { out, lse } = attention(...inputs);
-  const kernel: AttentionGradKernel = {
-    kind: "attentionGrad",
-    name: "attentionGrad",
-    buffers: [
-      f32Buffer("q", 6),
-      f32Buffer("k", 8),
-      f32Buffer("v", 8),
-      f32Buffer("out", 6),
-      f32Buffer("lse", 3),
-      f32Buffer("dOut", 6),
-      f32Buffer("dq", 6, "write"),
-      f32Buffer("dk", 8, "write"),
-      f32Buffer("dv", 8, "write"),
-    ],
-    ...SHAPE,
-    q: operand(0, 2),
-    k: operand(1, 2),
-    v: operand(2, 2),
-    out: operand(3, 2),
-    logSumExp: { buffer: 4, offset: 0, batchStrides: [], rowStride: 1 },
-    outCotangent: operand(5, 2),
-    dq: operand(6, 2),
-    dk: operand(7, 2),
-    dv: operand(8, 2),
-  };
-  const grads = [new Float64Array(6), new Float64Array(8), new Float64Array(8)] as const;
-  interpretKernel(kernel, [...inputs, out, lse, cotangent, ...grads]);
-  const loss = () =>
-    attention(...inputs).out.reduce((sum, o, i) => sum + o * (cotangent[i] ?? 0), 0);
-  inputs.forEach((input, which) => {
-    input.forEach((value, index) => {
-      input[index] = value + 1e-5;
-      const above = loss();
-      input[index] = value - 1e-5;
-      const below = loss();
-      input[index] = value;
-      assertAlmostEquals(grads[which]?.[index] ?? NaN, (above - below) / 2e-5, 1e-8);
-    });
-  });
 });

@@ -7,6 +7,7 @@ import { verifyProgram } from "../../compiler/verify_program.ts";
 import * as g from "../../graph/mod.ts";
 import { type Node, Tensor } from "../../graph/node.ts";
 import { assert, assertThrows } from "../support/assert.ts";
+import { attentionGradKernel, attentionKernel } from "../support/attention_kernels.ts";
 import { lowered, moduleOf } from "../support/lowered.ts";
 import {
   binary,
@@ -296,6 +297,44 @@ Deno.test("an attention kernel is rejected: an operand that leaves its buffer", 
     () => verifyKernel({ ...kernel, out: { ...kernel.q } }),
     VerifyError,
     "writes buffer 0, which is no f32 that it only writes",
+  );
+});
+
+Deno.test("an attention kernel is rejected: a norm that is none", () => {
+  const form = {
+    size: { batch: 1, heads: 2, queries: 3, keys: 3, depth: 4, valueDepth: 4 },
+    layouts: ["heads", "heads", "heads", "heads"],
+    offset: 0,
+    scale: 1,
+    queryNorm: { center: true, scale: true, bias: true },
+    keyNorm: undefined,
+  } as const;
+  const forward = attentionKernel(form, "both");
+  const { queryNorm } = forward;
+  assert(queryNorm?.scale !== undefined);
+  verifyKernel(forward);
+  assertThrows(
+    () => verifyKernel({ ...forward, queryNorm: { ...queryNorm, epsilon: NaN } }),
+    VerifyError,
+    "has a norm whose epsilon is NaN, which is negative or no number",
+  );
+  const long = { ...queryNorm.scale, columnStride: 3 };
+  assertThrows(
+    () => verifyKernel({ ...forward, queryNorm: { ...queryNorm, scale: long } }),
+    VerifyError,
+    "reads queryNorm_scale[1..10] of 8 elements",
+  );
+  const backward = attentionGradKernel(form, { q: true, k: true, v: true, norms: true });
+  verifyKernel(backward);
+  assertThrows(
+    () => verifyKernel({ ...backward, queryNorm: undefined }),
+    VerifyError,
+    "has the gradient of no norm",
+  );
+  assertThrows(
+    () => verifyKernel({ ...backward, queryNormGrad: backward.queryNorm }),
+    VerifyError,
+    "writes buffer 6, which is no f32 that it only writes",
   );
 });
 

@@ -20,6 +20,7 @@ import { callGemmBlock, emitGemmBlock } from "./gemm_block.ts";
 import { columnAxis, matrixBase, rowAddress, rowAxis } from "./matrix_view.ts";
 import { emitStrideTable } from "./offset_table.ts";
 import { emitStoreRow } from "./store_row.ts";
+import { OperandRows } from "./operand_rows.ts";
 import { LeftOperand, type Range, RightOperand } from "./operands.ts";
 import {
   emitSoftmaxRows,
@@ -80,6 +81,8 @@ class AttentionEmitter {
   readonly #blocking: { readonly queries: number; readonly keys: number };
   readonly #entries: number;
   readonly #layout = new ScratchLayout();
+  readonly #queryRows: OperandRows;
+  readonly #keyRows: OperandRows;
   readonly #q: LeftOperand;
   readonly #k: RightOperand;
   readonly #values: Values | undefined;
@@ -93,18 +96,20 @@ class AttentionEmitter {
     this.#entries = kernel.batch.reduce((total, extent) => total * extent, 1);
     this.#blocking = chooseAttentionBlocking(kernel, this.#entries, tile.rows);
     const { queries, keys } = this.#blocking;
-    const { depth, valueDepth, q, k, v, out } = kernel;
+    const { depth, valueDepth, v, out } = kernel;
+    this.#queryRows = this.#rows("q", kernel.queries, queries);
+    this.#keyRows = this.#rows("k", kernel.keys, keys);
     this.#q = new LeftOperand(
       module,
-      rowAxis(q, kernel.queries),
-      columnAxis(q, depth),
+      this.#queryRows.rows,
+      this.#queryRows.columns,
       { rows: queries, k: depth },
       this.#layout,
     );
     this.#k = new RightOperand(
       module,
-      rowAxis(k, kernel.keys),
-      columnAxis(k, depth),
+      this.#keyRows.rows,
+      this.#keyRows.columns,
       { columns: keys, k: depth, panel: tile.columns },
       this.#layout,
     );
@@ -131,6 +136,7 @@ class AttentionEmitter {
     };
     const fn = kernelFunction(this.#module, this.#kernel.name, this.#kernel.buffers);
     const { f, privateScratch } = fn;
+    for (const rows of [this.#queryRows, this.#keyRows]) rows.norm?.begin(fn);
     for (const operand of [this.#q, this.#k, this.#values?.right]) {
       operand?.begin(f, privateScratch);
     }
@@ -157,6 +163,18 @@ class AttentionEmitter {
     };
   }
 
+  #rows(operand: "q" | "k", rows: number, atOnce: number): OperandRows {
+    const { depth: columns, queryNorm, keyNorm } = this.#kernel;
+    return new OperandRows(
+      this.#module,
+      this.#kernel[operand],
+      operand === "q" ? queryNorm : keyNorm,
+      { rows, columns, atOnce },
+      this.#layout,
+      this.#relaxedSimd,
+    );
+  }
+
   get #queryBlocks(): number {
     return Math.ceil(this.#kernel.queries / this.#blocking.queries);
   }
@@ -176,7 +194,12 @@ class AttentionEmitter {
   #runUnit(fn: KernelFunction, unit: Unit, entryAtHand: Local): void {
     const { f } = fn;
     const { q, batch } = this.#kernel;
-    this.#q.setRows(f, matrixBase(fn, q, batch, unit.batch), unit.queries);
+    const queries = this.#queryRows.ready(
+      fn,
+      matrixBase(fn, q, batch, unit.batch),
+      unit.queries,
+    );
+    this.#q.setRows(f, queries.base, queries.rows);
     const depth = { start: constant(f, 0), count: constant(f, this.#kernel.depth) };
     const rows = this.#q.block(f, unit.queries.count, depth);
     const runTile = (keys: Range) => {
@@ -225,7 +248,8 @@ class AttentionEmitter {
   #pack(fn: KernelFunction, unit: Unit, keys: Range): void {
     const { f } = fn;
     const { k, batch, depth, valueDepth } = this.#kernel;
-    this.#k.setColumns(f, matrixBase(fn, k, batch, unit.batch), keys);
+    const ready = this.#keyRows.ready(fn, matrixBase(fn, k, batch, unit.batch), keys);
+    this.#k.setColumns(f, ready.base, ready.rows);
     this.#k.pack(f, keys.count, { start: constant(f, 0), count: constant(f, depth) });
     if (this.#values === undefined) return;
     const { right, v } = this.#values;

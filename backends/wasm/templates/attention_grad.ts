@@ -1,12 +1,13 @@
 /**
  * The template of attention's gradient. A work unit is a batch entry; when there are few of those, a tile
  * of keys for dk and dv in a first phase, and a block of queries for dq in a second, each
- * recomputing the scores.
+ * recomputing the scores. A last phase adds up what units found for the vectors of norms.
  */
 import type { AttentionGradKernel } from "../../../compiler/loop_ir.ts";
 import type { ModuleBuilder } from "../encoder.ts";
 import { emitGradPass, type GradPass } from "./attention_grad_pass.ts";
-import type { EmittedKernel, TemplateOptions } from "./template.ts";
+import { emitAddNormGrads } from "./norm_grad_sums.ts";
+import { type EmittedKernel, ScratchLayout, type TemplateOptions } from "./template.ts";
 
 /** With fewer batch entries than this, units are parts of an entry. */
 const FEW_ENTRIES = 4;
@@ -18,26 +19,42 @@ export function emitAttentionGrad(
   options: TemplateOptions,
 ): EmittedKernel {
   const entries = kernel.batch.reduce((total, extent) => total * extent, 1);
-  const wantsKeys = kernel.dk !== undefined || kernel.dv !== undefined;
   const passes: readonly GradPass[] = entries >= FEW_ENTRIES
     ? [{ ...kernel, name: kernel.name, splits: "none" }]
     : [
-      { ...kernel, dq: undefined, name: `${kernel.name}_keys`, splits: "keys" },
+      {
+        ...kernel,
+        dq: undefined,
+        queryNormGrad: undefined,
+        name: `${kernel.name}_keys`,
+        splits: "keys",
+      },
       {
         ...kernel,
         dk: undefined,
         dv: undefined,
+        keyNormGrad: undefined,
         name: `${kernel.name}_queries`,
         splits: "queries",
       },
     ];
-  const wanted = passes.filter(({ splits }) =>
-    splits === "none" || (splits === "keys" ? wantsKeys : kernel.dq !== undefined)
-  );
-  const emitted = wanted.map((pass) => emitGradPass(module, pass, options));
+  const shared = new ScratchLayout();
+  const emitted = passes.filter(hasResults)
+    .map((pass) => emitGradPass(module, pass, shared, options));
+  const norms = emitted.flatMap(({ normSums }) => normSums);
+  const phases = emitted.map(({ phase }) => phase);
+  if (norms.length > 0) phases.push(emitAddNormGrads(module, kernel, norms));
+  const scratch = [
+    ...emitted.map(({ scratchBytes }) => scratchBytes),
+    ...norms.map(({ scratchBytes }) => scratchBytes),
+  ];
   return {
-    phases: emitted.map(({ phase }) => phase),
-    privateScratchBytes: Math.max(0, ...emitted.map(({ scratchBytes }) => scratchBytes)),
-    sharedScratchBytes: 0,
+    phases,
+    privateScratchBytes: Math.max(0, ...scratch),
+    sharedScratchBytes: shared.bytes,
   };
+}
+
+function hasResults({ dq, dk, dv, queryNormGrad, keyNormGrad }: GradPass): boolean {
+  return [dq, dk, dv, queryNormGrad, keyNormGrad].some((result) => result !== undefined);
 }

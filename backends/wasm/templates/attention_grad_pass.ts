@@ -3,7 +3,7 @@
  * tiles with a row for each key: then the products for dk and dv take them as they are, and only
  * the one for dq needs them transposed.
  */
-import type { AttentionGradKernel, MatrixOperand } from "../../../compiler/loop_ir.ts";
+import type { AttentionGradKernel } from "../../../compiler/loop_ir.ts";
 import type { FunctionBuilder, Local, ModuleBuilder } from "../encoder.ts";
 import { type AttentionBlocking, chooseGradBlocking } from "./attention_blocking.ts";
 import {
@@ -17,11 +17,13 @@ import {
   whileBelow,
 } from "./control_flow.ts";
 import { callGemmBlock, emitGemmBlock } from "./gemm_block.ts";
+import { gradRowBytes, GradSums } from "./grad_sums.ts";
 import { columnAxis, matrixBase, rowAddress, rowAxis } from "./matrix_view.ts";
+import { NormGradSums } from "./norm_grad_sums.ts";
 import { AxisList, emitStrideTable } from "./offset_table.ts";
+import { OperandRows, type ReadyRows } from "./operand_rows.ts";
 import { LeftOperand, type Range, RightOperand, type RowBlock } from "./operands.ts";
 import { emitLoadColumn, emitRowDots, emitScoreGrad } from "./score_grad.ts";
-import { emitStoreRow } from "./store_row.ts";
 import {
   chosenMicrokernel,
   type KernelFunction,
@@ -35,15 +37,6 @@ import {
 /** The results of one phase, and along which axis its units divide a batch entry. */
 export interface GradPass extends AttentionGradKernel {
   readonly splits: "none" | "keys" | "queries";
-}
-
-/** A result under way: sums in scratch, and the product that adds to them. */
-interface GradSums {
-  readonly result: MatrixOperand;
-  readonly columns: number;
-  readonly right: RightOperand;
-  /** Offset of the sums in scratch. */
-  readonly offset: number;
 }
 
 /** Locals of the function. */
@@ -65,13 +58,23 @@ interface GradBlock {
   readonly keys: Range;
 }
 
-/** Emits the phase; also gives the scratch that each thread needs for it. */
+/** A phase as it is emitted. */
+export interface EmittedGradPass {
+  readonly phase: KernelPhase;
+  /** Scratch that each thread needs for it. */
+  readonly scratchBytes: number;
+  /** What its units find for norms' vectors, still to be added up. */
+  readonly normSums: readonly NormGradSums[];
+}
+
+/** Emits the phase. What its units find for norms' vectors has its place in `shared` scratch. */
 export function emitGradPass(
   module: ModuleBuilder,
   pass: GradPass,
+  shared: ScratchLayout,
   options: TemplateOptions,
-): { readonly phase: KernelPhase; readonly scratchBytes: number } {
-  return new GradEmitter(module, pass, options).emit();
+): EmittedGradPass {
+  return new GradEmitter(module, pass, shared, options).emit();
 }
 
 class GradEmitter {
@@ -83,6 +86,9 @@ class GradEmitter {
   readonly #layout = new ScratchLayout();
   readonly #gemm: number;
   readonly #panel: number;
+  readonly #queryRows: OperandRows;
+  readonly #keyRows: OperandRows;
+  readonly #normSums: readonly NormGradSums[];
   readonly #k: LeftOperand;
   readonly #v: LeftOperand | undefined;
   readonly #scoreGradRows: LeftOperand | undefined;
@@ -92,7 +98,12 @@ class GradEmitter {
   readonly #dk: GradSums | undefined;
   readonly #dv: GradSums | undefined;
 
-  constructor(module: ModuleBuilder, pass: GradPass, options: TemplateOptions) {
+  constructor(
+    module: ModuleBuilder,
+    pass: GradPass,
+    shared: ScratchLayout,
+    options: TemplateOptions,
+  ) {
     this.#module = module;
     this.#pass = pass;
     this.#relaxedSimd = options.relaxedSimd;
@@ -101,16 +112,20 @@ class GradEmitter {
     this.#gemm = emitGemmBlock(module, tile, options.relaxedSimd);
     this.#entries = pass.batch.reduce((total, extent) => total * extent, 1);
     this.#blocking = chooseGradBlocking(pass, tile.rows);
-    const { depth, valueDepth, q, k, v, outCotangent } = pass;
+    const { depth, valueDepth, v, outCotangent, queryNormGrad, keyNormGrad } = pass;
     const { queries, keys } = this.#blocking;
-    this.#k = this.#left(rowAxis(k, pass.keys), columnAxis(k, depth), keys, depth);
+    this.#queryRows = this.#rows("q", pass.queries, queries);
+    this.#keyRows = this.#rows("k", pass.keys, keys);
+    this.#k = this.#left(this.#keyRows.rows, this.#keyRows.columns, keys, depth);
     this.#queryColumns = this.#right(
-      rowAxis(q, pass.queries),
-      columnAxis(q, depth),
+      this.#queryRows.rows,
+      this.#queryRows.columns,
       queries,
       depth,
     );
-    if (pass.dq !== undefined || pass.dk !== undefined) {
+    const wantsQueries = pass.dq !== undefined || queryNormGrad !== undefined;
+    const wantsKeys = pass.dk !== undefined || keyNormGrad !== undefined;
+    if (wantsQueries || wantsKeys) {
       this.#v = this.#left(rowAxis(v, pass.keys), columnAxis(v, valueDepth), keys, valueDepth);
       this.#cotangentColumns = this.#right(
         rowAxis(outCotangent, pass.queries),
@@ -119,17 +134,36 @@ class GradEmitter {
         valueDepth,
       );
     }
-    if (pass.dq !== undefined) {
+    if (wantsQueries) {
       const rows = new AxisList([{ extent: queries, stride: 1 }]);
       const columns = new AxisList([{ extent: keys, stride: this.#tileRowBytes / 4 }]);
       this.#scoreGradRows = this.#left(rows, columns, queries, keys);
     }
-    this.#dq = this.#sums(pass.dq, this.#sumQueries, k, pass.keys, keys);
-    this.#dk = this.#sums(pass.dk, keys, q, pass.queries, queries);
-    this.#dv = this.#sums(pass.dv, keys, outCotangent, pass.queries, queries);
+    const normSums = [queryNormGrad, keyNormGrad].map((results) =>
+      results && new NormGradSums(results, depth, this.#units, shared)
+    );
+    const [querySums, keySums] = normSums;
+    this.#normSums = normSums.filter((sums) => sums !== undefined);
+    if (wantsQueries) {
+      const { rows, columns } = this.#keyRows;
+      const right = this.#right(columns, rows, depth, keys);
+      const normed = { operand: pass.q, rows: this.#queryRows, sums: querySums };
+      this.#dq = new GradSums(this.#sums(right, depth, this.#sumQueries), pass.dq, normed);
+    }
+    if (wantsKeys) {
+      const { rows, columns } = this.#queryRows;
+      const right = this.#right(columns, rows, depth, queries);
+      const normed = { operand: pass.k, rows: this.#keyRows, sums: keySums };
+      this.#dk = new GradSums(this.#sums(right, depth, keys), pass.dk, normed);
+    }
+    if (pass.dv !== undefined) {
+      const rows = rowAxis(outCotangent, pass.queries);
+      const right = this.#right(columnAxis(outCotangent, valueDepth), rows, valueDepth, queries);
+      this.#dv = new GradSums(this.#sums(right, valueDepth, keys), pass.dv, undefined);
+    }
   }
 
-  emit(): { readonly phase: KernelPhase; readonly scratchBytes: number } {
+  emit(): EmittedGradPass {
     const { queries, keys } = this.#blocking;
     const offsets = {
       probabilities: this.#layout.reserve(keys * this.#tileRowBytes),
@@ -150,6 +184,7 @@ class GradEmitter {
       logSumExp: at(offsets.logSumExp),
       delta: at(offsets.delta),
     };
+    for (const rows of [this.#queryRows, this.#keyRows]) rows.norm?.begin(fn);
     const operands = [this.#k, this.#v, this.#scoreGradRows, this.#queryColumns];
     const products = [this.#dq?.right, this.#dk?.right, this.#dv?.right];
     for (const operand of [...operands, this.#cotangentColumns, ...products]) {
@@ -162,8 +197,15 @@ class GradEmitter {
       this.#runUnit(fn, locals);
       increment(f, fn.lo, 1);
     });
-    const units = this.#entries * this.#unitsOfEntry;
-    return { phase: { functionIndex: f.index, units }, scratchBytes: this.#layout.bytes };
+    return {
+      phase: { functionIndex: f.index, units: this.#units },
+      scratchBytes: this.#layout.bytes,
+      normSums: this.#normSums,
+    };
+  }
+
+  get #units(): number {
+    return this.#entries * this.#unitsOfEntry;
   }
 
   get #keyTiles(): number {
@@ -199,24 +241,21 @@ class GradEmitter {
     return new RightOperand(this.#module, columns, k, limits, this.#layout);
   }
 
-  /** Scratch for a result with as many rows, summed from products with the rows of `operand`. */
-  #sums(
-    result: MatrixOperand | undefined,
-    rows: number,
-    operand: MatrixOperand,
-    extent: number,
-    maxK: number,
-  ): GradSums | undefined {
-    if (result === undefined) return undefined;
-    const columns = operand === this.#pass.outCotangent ? this.#pass.valueDepth : this.#pass.depth;
-    const offset = this.#layout.reserve(rows * sumRowBytes(columns));
-    const right = this.#right(
-      columnAxis(operand, columns),
-      rowAxis(operand, extent),
-      columns,
-      maxK,
+  #rows(operand: "q" | "k", rows: number, atOnce: number): OperandRows {
+    const { depth: columns, queryNorm, keyNorm } = this.#pass;
+    return new OperandRows(
+      this.#module,
+      this.#pass[operand],
+      operand === "q" ? queryNorm : keyNorm,
+      { rows, columns, atOnce },
+      this.#layout,
+      this.#relaxedSimd,
     );
-    return { result, columns, right, offset };
+  }
+
+  /** Scratch for a result with as many rows, summed from products with `right`. */
+  #sums(right: RightOperand, columns: number, rows: number) {
+    return { right, columns, offset: this.#layout.reserve(rows * gradRowBytes(columns)) };
   }
 
   /** Loops over tiles of keys, and within over blocks of queries, as far as the unit reaches. */
@@ -225,6 +264,7 @@ class GradEmitter {
     const { splits } = this.#pass;
     const [entry, part] = [f.local("i32"), f.local("i32")];
     divideWithRest(f, fn.lo, this.#unitsOfEntry, entry, part);
+    for (const sums of this.#normSums) sums.beginUnit(fn);
     const loop = (fixed: boolean, count: number, body: (index: Local) => void) => {
       if (fixed) return body(part);
       const index = f.local("i32");
@@ -240,7 +280,7 @@ class GradEmitter {
         this.#runBlock(fn, at, locals, keyRows);
       });
       for (const sums of [this.#dk, this.#dv]) {
-        if (sums !== undefined) this.#storeSums(fn, sums, entry, keys, constant(f, 0));
+        sums?.finish(fn, this.#pass.batch, entry, keys);
       }
     });
     this.#storeQuerySums(fn, entry, part);
@@ -249,14 +289,14 @@ class GradEmitter {
   #prepareKeys(fn: KernelFunction, entry: Local, keys: Range): KeyRows {
     const { f } = fn;
     const { k, v, batch, depth, valueDepth } = this.#pass;
-    const kBase = matrixBase(fn, k, batch, entry);
-    this.#k.setRows(f, kBase, keys);
+    const ready = this.#keyRows.ready(fn, matrixBase(fn, k, batch, entry), keys);
+    this.#k.setRows(f, ready.base, ready.rows);
     const scores = this.#k.block(f, keys.count, wholeRange(f, depth));
     this.#v?.setRows(f, matrixBase(fn, v, batch, entry), keys);
     const values = this.#v?.block(f, keys.count, wholeRange(f, valueDepth));
     if (this.#dq !== undefined) {
-      this.#dq.right.setColumns(f, kBase, wholeRange(f, depth));
-      this.#dq.right.pack(f, constant(f, depth), keys);
+      this.#dq.right.setColumns(f, ready.base, wholeRange(f, depth));
+      this.#dq.right.pack(f, constant(f, depth), ready.rows);
     }
     return { scores, values };
   }
@@ -280,20 +320,21 @@ class GradEmitter {
   #packQueries(fn: KernelFunction, at: GradBlock, locals: GradLocals): void {
     const { f } = fn;
     const { q, outCotangent, out, logSumExp, batch, depth, valueDepth } = this.#pass;
-    const qBase = matrixBase(fn, q, batch, at.entry);
     const cotangentBase = matrixBase(fn, outCotangent, batch, at.entry);
-    const packColumns = (right: RightOperand | undefined, base: Local, k: number) => {
-      right?.setColumns(f, base, at.queries);
+    const queryRows = this.#queryRows.ready(fn, matrixBase(fn, q, batch, at.entry), at.queries);
+    const cotangentRows = { base: cotangentBase, rows: at.queries };
+    const packColumns = (right: RightOperand | undefined, from: ReadyRows, k: number) => {
+      right?.setColumns(f, from.base, from.rows);
       right?.pack(f, at.queries.count, wholeRange(f, k));
     };
-    packColumns(this.#queryColumns, qBase, depth);
-    packColumns(this.#cotangentColumns, cotangentBase, valueDepth);
-    const packRows = (right: RightOperand | undefined, base: Local, columns: number) => {
-      right?.setColumns(f, base, wholeRange(f, columns));
-      right?.pack(f, constant(f, columns), at.queries);
+    packColumns(this.#queryColumns, queryRows, depth);
+    packColumns(this.#cotangentColumns, cotangentRows, valueDepth);
+    const packRows = (right: RightOperand | undefined, from: ReadyRows, columns: number) => {
+      right?.setColumns(f, from.base, wholeRange(f, columns));
+      right?.pack(f, constant(f, columns), from.rows);
     };
-    packRows(this.#dk?.right, qBase, depth);
-    packRows(this.#dv?.right, cotangentBase, valueDepth);
+    packRows(this.#dk?.right, queryRows, depth);
+    packRows(this.#dv?.right, cotangentRows, valueDepth);
     emitLoadColumn(f, {
       target: locals.logSumExp,
       source: rowAddress(
@@ -379,8 +420,8 @@ class GradEmitter {
     const left = { rowTable, offset: constant(f, 0) };
     this.#product(f, left, at.keys.count, sums.right, at.queries.count, {
       columns: constant(f, sums.columns),
-      c: localPlus(f, fn.privateScratch, sums.offset),
-      cRowBytes: sumRowBytes(sums.columns),
+      c: sums.address(fn),
+      cRowBytes: sums.rowBytes,
       accumulate: at.queries.start,
     });
   }
@@ -396,10 +437,10 @@ class GradEmitter {
       start: constant(f, 0),
       count: at.keys.count,
     });
-    const c = localPlus(f, fn.privateScratch, sums.offset);
+    const c = sums.address(fn);
     if (this.#pass.splits === "none") {
       f.get(at.queries.start);
-      timesConstant(f, sumRowBytes(sums.columns));
+      timesConstant(f, sums.rowBytes);
       f.get(c);
       f.i32.add();
       f.set(c);
@@ -407,7 +448,7 @@ class GradEmitter {
     this.#product(f, left, at.queries.count, sums.right, at.keys.count, {
       columns: constant(f, sums.columns),
       c,
-      cRowBytes: sumRowBytes(sums.columns),
+      cRowBytes: sums.rowBytes,
       accumulate: at.keys.start,
     });
   }
@@ -418,26 +459,7 @@ class GradEmitter {
     const queries = this.#pass.splits === "queries"
       ? blockRange(f, part, this.#blocking.queries, this.#pass.queries)
       : wholeRange(f, this.#pass.queries);
-    this.#storeSums(fn, this.#dq, entry, queries, constant(f, 0));
-  }
-
-  #storeSums(
-    fn: KernelFunction,
-    sums: GradSums,
-    entry: Local,
-    rows: Range,
-    counter: Local,
-  ): void {
-    const { f } = fn;
-    const { result, columns } = sums;
-    const base = matrixBase(fn, result, this.#pass.batch, entry);
-    const target = rowAddress(fn, result, base, rows.start);
-    const source = localPlus(f, fn.privateScratch, sums.offset);
-    countedLoop(f, counter, rows.count, 1, () => {
-      emitStoreRow(f, { source, target, columns, columnStride: result.columnStride });
-      increment(f, source, sumRowBytes(columns));
-      increment(f, target, 4 * result.rowStride);
-    });
+    this.#dq.finish(fn, this.#pass.batch, entry, queries);
   }
 }
 
@@ -445,10 +467,6 @@ class GradEmitter {
 interface KeyRows {
   readonly scores: RowBlock;
   readonly values: RowBlock | undefined;
-}
-
-function sumRowBytes(columns: number): number {
-  return 4 * roundUp(columns, 8);
 }
 
 function wholeRange(f: FunctionBuilder, extent: number): Range {

@@ -3,6 +3,7 @@ import type { FunctionBuilder, Local, ModuleBuilder } from "../encoder.ts";
 import { exp } from "../math/exponential.ts";
 import { log } from "../math/logarithm.ts";
 import { type Push, VectorCode } from "../vector_code.ts";
+import { acrossLanes } from "./across_lanes.ts";
 import { increment, whileBelow } from "./control_flow.ts";
 
 /** Bytes of a row's running state: its maximum, the sum of exponentials, and the last rescaling. */
@@ -94,18 +95,6 @@ export function vectorLoop(
     increment(f, address, 16);
     increment(f, column, 4);
   });
-}
-
-/** Combines the four lanes of `vector` into all of them. */
-function acrossLanes(f: FunctionBuilder, vector: Local, combine: () => void): void {
-  for (const lanes of [[2, 3, 0, 1], [1, 0, 3, 2]] as const) {
-    f.get(vector);
-    f.get(vector);
-    f.get(vector);
-    f.i32x4.shuffle(lanes);
-    combine();
-    f.set(vector);
-  }
 }
 
 /** The maximum of the scaled scores in all lanes; NaN is passed over, and shows up in the sum. */
