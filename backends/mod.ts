@@ -36,3 +36,4 @@ export type { HostInputs, HostOutputs, HostTree } from "./host_tree.ts";
 export { CompiledProgram } from "./program.ts";
 export { reference } from "./reference/backend.ts";
 export { MAX_THREADS, wasm, wasmCapabilities, type WasmOptions } from "./wasm/backend.ts";
+export type { MicrokernelName } from "./wasm/templates/microkernel.ts";

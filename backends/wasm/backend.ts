@@ -5,7 +5,9 @@ import { MAX_MEMORY_BYTES } from "./commands.ts";
 import { emitKernel } from "./emit_kernel.ts";
 import { wasmFeatures } from "./features.ts";
 import { processors } from "./host.ts";
+import { measureMicrokernels, type MicrokernelChoice } from "./microkernel_choice.ts";
 import { WasmExecutable } from "./runtime.ts";
+import { type MicrokernelName, requireMicrokernel } from "./templates/microkernel.ts";
 
 /** How the WASM backend runs. */
 export interface WasmOptions {
@@ -19,6 +21,12 @@ export interface WasmOptions {
    * different processors. Default: where the engine has it.
    */
   readonly relaxedSimd?: boolean;
+  /**
+   * The register tile of matrix products, rows times columns: `"4x8"`, `"5x8"`, `"6x8"`, `"4x16"`,
+   * `"5x16"` or `"6x16"`. Results may depend on it by rounding. Default: the fastest in a short
+   * measurement, once a process; `program.describe()` says which.
+   */
+  readonly microkernel?: MicrokernelName;
 }
 
 /** The most threads that a program may run on. */
@@ -35,21 +43,30 @@ const SIMD_WIDTH = 4;
  * shared memory wants a cross-origin isolated page, and a run keeps the calling thread busy: call
  * from a worker.
  *
- * @throws {RangeError} When `threads` is not a whole number from 1 to 64.
+ * @throws {RangeError} When `threads` is not a whole number from 1 to 64, or there is no such
+ *   `microkernel`.
  * @throws {TypeError} When the engine lacks SIMD, or what the options ask for.
  */
 export function wasm(options: WasmOptions = {}): Backend {
   const capabilities = wasmCapabilities(options);
   const { threads, relaxedSimd, alignment } = capabilities;
-  const description = describe(capabilities);
+  const { microkernel } = options;
+  if (microkernel !== undefined) requireMicrokernel(microkernel);
   return {
     capabilities,
     prepare: async (graph, options) => {
+      const measurement = microkernel ?? await measureMicrokernels(relaxedSimd);
       const program = lowerGraph(graph, { ...options, target: { alignment } });
+      const choice = program.kernels.every(({ kind }) => kind === "loops")
+        ? undefined
+        : typeof measurement === "string"
+        ? { name: measurement }
+        : await measurement.choose();
+      const emitOptions = { relaxedSimd, microkernel: choice?.name };
       return await WasmExecutable.load(program, {
         threads,
-        description,
-        emit: (module, kernel) => emitKernel(module, kernel, { relaxedSimd }),
+        description: describe(capabilities) + describeChoice(choice),
+        emit: (module, kernel) => emitKernel(module, kernel, emitOptions),
       });
     },
   };
@@ -90,4 +107,13 @@ function describe({ threads, sharedMemory, relaxedSimd }: Capabilities): string 
   const count = threads === 1 ? "one thread" : `${threads} threads`;
   const why = sharedMemory ? "" : " (memory cannot be shared here)";
   return `wasm: ${count}${why}, ${relaxedSimd ? "relaxed SIMD" : "SIMD without relaxed FMA"}`;
+}
+
+/** What there is to say of a program's matrix products, if it has any. */
+function describeChoice(choice: MicrokernelChoice | undefined): string {
+  if (choice === undefined) return "";
+  const { name, rates = {} } = choice;
+  const measured = Object.entries(rates).map(([tile, rate]) => `${tile} ${rate.toFixed(0)}`);
+  const why = measured.length === 0 ? "" : ` (GFLOP/s measured: ${measured.join(", ")})`;
+  return `, ${name} microkernel${why}`;
 }

@@ -276,10 +276,41 @@ for (const relaxedSimd of [true, false]) {
     for (const [a, b] of pairs) {
       const terms = [{ k: [530], still: [], a, b }];
       const part: PartSpec = { batch: [], m: [410], n: [6, 25], terms, epilogue: "biasGelu" };
-      assertAgrees(matmul(part), { relaxedSimd });
+      for (const microkernel of [undefined, "4x16"] as const) {
+        assertAgrees(matmul(part), { relaxedSimd, microkernel });
+      }
     }
   });
 }
+
+Deno.test("wasm matmul: axes without elements", () => {
+  for (const [m, n] of [[[0], [5]], [[3], [0]], [[2, 0], [4, 3]], [[2, 3], [0, 2]]] as const) {
+    const empty: PartSpec = { batch: [2], m, n, terms: [product([7])], epilogue: "biasGelu" };
+    const { emitted } = loadTemplate(matmul(empty), { relaxedSimd: true });
+    assertEquals(emitted.phases, []);
+    assertAgrees(matmul(empty, { ...empty, m: [3], n: [5] }, empty), { relaxedSimd: true });
+  }
+});
+
+Deno.test("wasm matmul: every microkernel at the edges of its tile, one term or two", () => {
+  const turned: OperandShape = { order: [2, 1, 0], gap: 3, offset: 1 };
+  for (const microkernel of Object.keys(MICROKERNELS) as MicrokernelName[]) {
+    for (const relaxedSimd of [true, false]) {
+      for (const m of [1, 5, 6, 7, 11, 25]) {
+        const parts = [3, 4, 5, 8, 12, 13, 16, 28, 35].map((n): PartSpec => ({
+          batch: [],
+          m: [m],
+          n: [n],
+          terms: n % 2 === 0
+            ? [product([33], PLAIN, turned)]
+            : [product([8]), product([41], turned, PLAIN)],
+          epilogue: n % 4 === 0 ? "residualAndSum" : "plain",
+        }));
+        assertAgrees(matmul(...parts), { relaxedSimd, microkernel });
+      }
+    }
+  }
+});
 
 const PLAIN: OperandShape = { order: [0, 1, 2], gap: 0, offset: 0 };
 const TURNED: OperandShape = { order: [6, 5, 4, 3, 2, 1, 0], gap: 0, offset: 2 };

@@ -14,7 +14,9 @@ export function emitMatmul(
   kernel: MatmulKernel,
   options: TemplateOptions,
 ): EmittedKernel {
-  const { name, buffers, parts } = kernel;
+  const { name, buffers } = kernel;
+  const parts = kernel.parts.filter(hasResults);
+  if (parts.length === 0) return { phases: [], privateScratchBytes: 0, sharedScratchBytes: 0 };
   const work = parts.map(multiplications);
   const total = work.reduce((sum, one) => sum + one, 0);
   const emitted = parts.map((part, index) =>
@@ -26,6 +28,10 @@ export function emitMatmul(
     })
   );
   return runSideBySide(module, name, buffers, emitted);
+}
+
+function hasResults({ batch, m, n }: MatmulPart): boolean {
+  return [...batch, ...m, ...n].every(({ extent }) => extent > 0);
 }
 
 function multiplications({ batch, m, n, terms }: MatmulPart): number {

@@ -130,6 +130,7 @@ class MicrokernelEmitter {
 
   /** Steps in a round of the main loop: small tiles need fewer to hide the loop's own cost. */
   get #unroll(): number {
+    if (this.#vectors > 2) return 8;
     return this.#rowAddresses.length * this.#vectors >= 8 ? 32 : 16;
   }
 

@@ -13,8 +13,8 @@ import {
 export interface TemplateOptions {
   /** Use the fused multiply-add of relaxed SIMD; else a multiplication and an addition. */
   readonly relaxedSimd: boolean;
-  /** Which register tile the products are computed in; the default is the fastest measured. */
-  readonly microkernel?: MicrokernelName;
+  /** Which register tile the products are computed in; default {@linkcode defaultMicrokernel}. */
+  readonly microkernel?: MicrokernelName | undefined;
 }
 
 /** One part of an emitted kernel. */
@@ -105,10 +105,15 @@ export function boundBuffers(buffers: readonly KernelBuffer[]): number[] {
   return [...buffers.keys()].filter((index) => buffers[index]?.access !== "scratch");
 }
 
+/** The fastest register tile with sixteen 128-bit registers. */
+export function defaultMicrokernel(relaxedSimd: boolean): MicrokernelName {
+  // A product that is not fused needs a register of its own: the larger tile would spill to memory.
+  return relaxedSimd ? "6x8" : "5x8";
+}
+
 /** The chosen register tile. */
 export function chosenMicrokernel(options: TemplateOptions): Microkernel {
-  // A product that is not fused needs a register of its own: the larger tile would spill to memory.
-  const name = options.microkernel ?? (options.relaxedSimd ? "6x8" : "5x8");
+  const name = options.microkernel ?? defaultMicrokernel(options.relaxedSimd);
   requireMicrokernel(name);
   return MICROKERNELS[name];
 }
