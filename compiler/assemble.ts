@@ -236,7 +236,8 @@ class Assembler {
         kernelNumbers.set(text, kernel);
         kernels.push(step.kernel);
       }
-      return { kernel, buffers: step.bindings.map(numberOf), nodes: step.nodes };
+      const member = { buffers: step.bindings.map(numberOf), sizes: [] };
+      return { kernel, members: [member], nodes: step.nodes };
     });
     const port = ([path, node]: [string, Node]): ProgramPort => {
       const target = this.#overwrites.get(node) ?? node;

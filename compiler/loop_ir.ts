@@ -170,6 +170,18 @@ export type Statement =
     readonly accumulators: readonly Accumulator[];
   };
 
+/**
+ * A count: a number, or the name of one of a kernel's sizes, which is another number for each member
+ * of a step.
+ */
+export type Size = number | string;
+
+/** A buffer as a kernel of loops sees it: see {@linkcode KernelBuffer}. */
+export interface LoopBuffer extends Omit<KernelBuffer, "elements"> {
+  /** Length in elements; scratch has a number. */
+  readonly elements: Size;
+}
+
 /** A buffer as a kernel sees it. The same memory is never bound twice to one kernel when written. */
 export interface KernelBuffer {
   readonly name: string;
@@ -183,12 +195,20 @@ export interface KernelBuffer {
   readonly access: "read" | "write" | "update" | "scratch";
 }
 
-/** Kernel made of loops. */
+/**
+ * Kernel made of loops.
+ *
+ * With `sizes` it is a family of kernels that differ in numbers alone: each member of a step that
+ * runs it brings the sizes' values ({@linkcode StepMember} in program.ts), and in `body` they are i32
+ * variables. {@linkcode withSizes} gives the plain kernel of one member.
+ */
 export interface LoopKernel {
   readonly kind: "loops";
   readonly name: string;
-  readonly buffers: readonly KernelBuffer[];
-  readonly parallel: { readonly variable: string; readonly extent: number };
+  readonly buffers: readonly LoopBuffer[];
+  /** Names of the sizes; none when left out. */
+  readonly sizes?: readonly string[];
+  readonly parallel: { readonly variable: string; readonly extent: Size };
   readonly body: readonly Statement[];
 }
 

@@ -24,7 +24,9 @@ export type {
   ProgramStep,
   RecomputedRegion,
   RecomputedReport,
+  StepMember,
 } from "./program.ts";
+export { type PlainLoopKernel, withSizes } from "./sizes.ts";
 export { VerifyError } from "./verify.ts";
 export { verifyKernel } from "./verify_kernel.ts";
 export { verifyProgram } from "./verify_program.ts";

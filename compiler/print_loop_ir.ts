@@ -6,7 +6,7 @@
 import type {
   Expr,
   Kernel,
-  KernelBuffer,
+  LoopBuffer,
   LoopKernel,
   LoopRange,
   MatmulOperand,
@@ -31,7 +31,8 @@ const SYMBOLS: Readonly<Record<string, string>> = {
 
 /** The kernel as text. */
 export function printKernel(kernel: Kernel): string {
-  const header = `${kernel.name}(${kernel.buffers.map(printBuffer).join(", ")})`;
+  const sizes = kernel.kind === "loops" ? kernel.sizes?.map((size) => `size ${size}`) ?? [] : [];
+  const header = `${kernel.name}(${[...sizes, ...kernel.buffers.map(printBuffer)].join(", ")})`;
   if (kernel.kind === "loops") {
     return [header, ...new KernelPrinter(kernel.buffers).loops(kernel)].join("\n");
   }
@@ -43,11 +44,11 @@ export function printKernel(kernel: Kernel): string {
   return [header, ...parts.map(([name, value]) => `  ${name} ${JSON.stringify(value)}`)].join("\n");
 }
 
-function printBuffer(buffer: KernelBuffer): string {
+function printBuffer(buffer: LoopBuffer): string {
   return `${buffer.access} ${buffer.name}: ${buffer.dtype}[${buffer.elements}]`;
 }
 
-function printPart(part: MatmulPart, buffers: readonly KernelBuffer[]): string[] {
+function printPart(part: MatmulPart, buffers: readonly LoopBuffer[]): string[] {
   const axes = (["batch", "m", "n"] as const).map((role) =>
     `${role} [${part[role].map(({ variable, extent }) => `${variable}:${extent}`).join(", ")}]`
   );
@@ -65,12 +66,12 @@ function printPart(part: MatmulPart, buffers: readonly KernelBuffer[]): string[]
 }
 
 class KernelPrinter {
-  readonly #buffers: readonly KernelBuffer[];
+  readonly #buffers: readonly LoopBuffer[];
   /** Names of values printed before, in the blocks around the current one. */
   #names = new Map<Expr, string>();
   #next = 0;
 
-  constructor(buffers: readonly KernelBuffer[]) {
+  constructor(buffers: readonly LoopBuffer[]) {
     this.#buffers = buffers;
   }
 

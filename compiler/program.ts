@@ -16,12 +16,27 @@ export interface ProgramBuffer {
   readonly bytes: number;
 }
 
-/** One kernel run. */
+/** One run of a step's kernel, over memory of its own. */
+export interface StepMember {
+  /** For each non-scratch buffer of the kernel, in order, the index in {@linkcode Program.buffers}. */
+  readonly buffers: readonly number[];
+  /** The values of the kernel's sizes, in order; none for kernels without. */
+  readonly sizes: readonly number[];
+}
+
+/**
+ * A kernel, run once for each member.
+ *
+ * No member reads or writes what another writes, so they may run in any order or all at once: as one
+ * dispatch over all members' parallel iterations, which finds a member's buffers and sizes in a table;
+ * or as one dispatch each with nothing between them that waits. What a member computes may not depend
+ * on which of these it is. Between a step and those that touch what it writes, everything waits.
+ */
 export interface ProgramStep {
   /** Index in {@linkcode Program.kernels}. */
   readonly kernel: number;
-  /** For each non-scratch buffer of the kernel, in order, the index in {@linkcode Program.buffers}. */
-  readonly buffers: readonly number[];
+  /** At least one; more than one only where the kernel is of loops. */
+  readonly members: readonly StepMember[];
   /** The graph nodes computed here, for errors, profiles and explanations. */
   readonly nodes: readonly Node[];
 }

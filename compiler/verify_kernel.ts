@@ -7,7 +7,8 @@ import type {
   ColumnOperand,
   Expr,
   Kernel,
-  KernelBuffer,
+  LoopBuffer,
+  LoopKernel,
   LoopRange,
   MatmulAxis,
   MatmulKernel,
@@ -20,6 +21,7 @@ import type {
   Statement,
   VectorOperand,
 } from "./loop_ir.ts";
+import { sizeIn } from "./sizes.ts";
 import { scalarType } from "./lower/values.ts";
 import { VerifyError } from "./verify.ts";
 
@@ -32,11 +34,28 @@ import { VerifyError } from "./verify.ts";
 export function verifyKernel(kernel: Kernel): void {
   const checker = new KernelChecker(kernel.name, kernel.buffers);
   if (kernel.kind === "loops") {
-    checker.block(kernel.body, new Map([[kernel.parallel.variable, "i32"]]));
+    verifySizes(kernel, checker);
+    const { sizes = [], parallel } = kernel;
+    checker.block(kernel.body, new Map([...sizes, parallel.variable].map((name) => [name, "i32"])));
   } else if (kernel.kind === "matmul") {
     verifyMatmul(kernel, checker);
   } else {
     verifyAttention(kernel, checker);
+  }
+}
+
+/** Every size that is named is one of the kernel's, and scratch has none. */
+function verifySizes({ sizes = [], buffers, parallel }: LoopKernel, checker: KernelChecker): void {
+  const named = buffers.map(({ name, elements, access }) => {
+    if (access === "scratch" && typeof elements !== "number") {
+      checker.fail(`has scratch ${name} of "${elements}" elements, wanted a number`);
+    }
+    return elements;
+  });
+  for (const size of [parallel.extent, ...named]) {
+    if (typeof size === "string" && !sizes.includes(size)) {
+      checker.fail(`has no size "${size}"`);
+    }
   }
 }
 
@@ -125,9 +144,9 @@ const COMPARISONS: ReadonlySet<string> = new Set<BinaryOp>([
 
 class KernelChecker {
   readonly #kernel: string;
-  readonly #buffers: readonly KernelBuffer[];
+  readonly #buffers: readonly LoopBuffer[];
 
-  constructor(kernel: string, buffers: readonly KernelBuffer[]) {
+  constructor(kernel: string, buffers: readonly LoopBuffer[]) {
     this.#kernel = kernel;
     this.#buffers = buffers;
   }
@@ -225,12 +244,12 @@ class KernelChecker {
     const moves = strides.map((stride, axis) => stride * ((sizes[axis] ?? 1) - 1));
     const last = moves.reduce((sum, move) => sum + Math.max(move, 0), offset);
     const first = moves.reduce((sum, move) => sum + Math.min(move, 0), offset);
-    if (first < 0 || last >= declared.elements) {
+    if (first < 0 || last >= sizeIn(declared.elements, [], [])) {
       this.fail(`${use}s ${declared.name}[${first}..${last}] of ${declared.elements} elements`);
     }
   }
 
-  #writable(buffer: number): KernelBuffer {
+  #writable(buffer: number): LoopBuffer {
     const declared = this.#buffers[buffer];
     if (declared === undefined || declared.access === "read") {
       this.fail(`writes buffer ${buffer}, which it may not`);

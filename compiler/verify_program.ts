@@ -1,11 +1,13 @@
 /** What must hold of a program: a bug in the memory plan becomes an error here that names the step. */
-import type { Program, ProgramBuffer, ProgramStep } from "./program.ts";
+import type { Kernel } from "./loop_ir.ts";
+import type { Program, ProgramBuffer, ProgramStep, StepMember } from "./program.ts";
+import { sizeIn } from "./sizes.ts";
 import { VerifyError } from "./verify.ts";
 import { verifyKernel } from "./verify_kernel.ts";
 
 /**
- * Every kernel is well formed, every step binds buffers that fit it and do not collide, and what is
- * read is what was last written there.
+ * Every kernel is well formed, every step's members bind buffers that fit them and do not collide, and
+ * what is read is what was last written there.
  *
  * @throws {VerifyError} When that is not so.
  */
@@ -26,31 +28,76 @@ export function verifyProgram(program: Program, alignment: number): void {
 function verifyStep(program: Program, step: ProgramStep, at: number): void {
   const kernel = program.kernels[step.kernel];
   if (kernel === undefined) throw new VerifyError(`Step ${at} runs kernel ${step.kernel}`);
-  const bound = kernel.buffers.filter((buffer) => buffer.access !== "scratch");
-  if (bound.length !== step.buffers.length) {
-    throw new VerifyError(
-      `Step ${at}, ${kernel.name}, binds ${step.buffers.length} buffers of ${bound.length}`,
-    );
+  const where = `Step ${at}, ${kernel.name},`;
+  const { length } = step.members;
+  if (length === 0 || (length > 1 && kernel.kind !== "loops")) {
+    throw new VerifyError(`${where} has ${length} members`);
   }
-  const ranges = bound.map((wanted, position) => {
-    const buffer = program.buffers[step.buffers[position] ?? -1];
-    if (
-      buffer === undefined || buffer.dtype !== wanted.dtype || buffer.elements < wanted.elements
-    ) {
-      throw new VerifyError(`Step ${at}, ${kernel.name}, has no fitting buffer ${wanted.name}`);
-    }
-    return { start: buffer.offset, end: buffer.offset + buffer.bytes, wanted };
+  const members = step.members.map((member) => rangesOf(program, kernel, member, where));
+  for (const ranges of members) verifyMember(ranges, where);
+  verifyApart(members, where);
+}
+
+/** Memory that a member uses. */
+interface Range {
+  readonly name: string;
+  readonly start: number;
+  readonly end: number;
+  readonly writes: boolean;
+}
+
+function rangesOf(program: Program, kernel: Kernel, member: StepMember, where: string): Range[] {
+  const names = kernel.kind === "loops" ? kernel.sizes ?? [] : [];
+  const { buffers, sizes } = member;
+  if (
+    names.length !== sizes.length || !sizes.every((size) => Number.isInteger(size) && size >= 0)
+  ) {
+    throw new VerifyError(`${where} has sizes [${sizes.join(", ")}] for [${names.join(", ")}]`);
+  }
+  const bound = kernel.buffers.filter((buffer) => buffer.access !== "scratch");
+  if (bound.length !== buffers.length) {
+    throw new VerifyError(`${where} binds ${buffers.length} buffers of ${bound.length}`);
+  }
+  return bound.map(({ name, dtype, elements, access }, position) => {
+    const buffer = program.buffers[buffers[position] ?? -1];
+    const fits = buffer !== undefined && buffer.dtype === dtype &&
+      buffer.elements >= sizeIn(elements, names, sizes);
+    if (!fits) throw new VerifyError(`${where} has no fitting buffer ${name}`);
+    const { offset, bytes } = buffer;
+    return { name, start: offset, end: offset + bytes, writes: access !== "read" };
   });
-  for (const written of ranges.filter((range) => range.wanted.access !== "read")) {
+}
+
+/** A member writes over none of its operands, but for in place. */
+function verifyMember(ranges: readonly Range[], where: string): void {
+  for (const written of ranges.filter((range) => range.writes)) {
     for (const other of ranges) {
       if (other === written || other.end <= written.start || other.start >= written.end) continue;
-      const inPlace = other.wanted.access === "read" && other.start === written.start &&
-        other.end === written.end;
+      const inPlace = !other.writes && other.start === written.start && other.end === written.end;
       if (inPlace) continue;
+      throw new VerifyError(`${where} writes ${written.name} over ${other.name}`);
+    }
+  }
+}
+
+/** No member touches what another writes. */
+function verifyApart(members: readonly (readonly Range[])[], where: string): void {
+  if (members.length < 2) return;
+  const all = members.flatMap((ranges, member) => ranges.map((range) => ({ ...range, member })))
+    .filter(({ start, end }) => end > start).sort((a, b) => a.start - b.start);
+  let alive: typeof all = [];
+  for (const range of all) {
+    alive = alive.filter(({ end }) => end > range.start);
+    const clash = alive.find((other) =>
+      other.member !== range.member && (other.writes || range.writes)
+    );
+    if (clash !== undefined) {
       throw new VerifyError(
-        `Step ${at}, ${kernel.name}, writes ${written.wanted.name} over ${other.wanted.name}`,
+        `${where} has members ${clash.member} and ${range.member} that write what both touch: ` +
+          `${clash.name} and ${range.name}`,
       );
     }
+    alive.push(range);
   }
 }
 
@@ -76,17 +123,21 @@ class DataFlow {
   #run(step: ProgramStep, at: number): void {
     const kernel = this.#program.kernels[step.kernel];
     const bound = kernel?.buffers.filter((buffer) => buffer.access !== "scratch") ?? [];
-    bound.forEach(({ access, name }, position) => {
-      const buffer = this.#buffer(step.buffers[position]);
-      if (access === "write" || buffer.bytes === 0 || this.#filled.has(buffer)) return;
-      throw new VerifyError(
-        `Step ${at}, ${kernel?.name}, reads ${name}, but nothing has written ${buffer.name} there ` +
-          "since its memory was last used",
-      );
-    });
-    bound.forEach(({ access }, position) => {
-      if (access !== "read") this.#fill(this.#buffer(step.buffers[position]));
-    });
+    for (const { buffers } of step.members) {
+      bound.forEach(({ access, name }, position) => {
+        const buffer = this.#buffer(buffers[position]);
+        if (access === "write" || buffer.bytes === 0 || this.#filled.has(buffer)) return;
+        throw new VerifyError(
+          `Step ${at}, ${kernel?.name}, reads ${name}, but nothing has written ${buffer.name} ` +
+            "there since its memory was last used",
+        );
+      });
+    }
+    for (const { buffers } of step.members) {
+      bound.forEach(({ access }, position) => {
+        if (access !== "read") this.#fill(this.#buffer(buffers[position]));
+      });
+    }
   }
 
   #buffer(number: number | undefined): ProgramBuffer {

@@ -7,11 +7,11 @@ import type {
   CombineOp,
   Kernel,
   KernelBuffer,
-  LoopKernel,
   LoopRange,
   ScalarType,
   Statement,
 } from "../../compiler/loop_ir.ts";
+import { type PlainLoopKernel, withSizes } from "../../compiler/sizes.ts";
 import { interpretAttention, interpretAttentionGrad } from "./attention_interpreter.ts";
 import { type BoundBuffer, Environment } from "./expression_interpreter.ts";
 import { interpretMatmul } from "./matmul_interpreter.ts";
@@ -22,14 +22,21 @@ export type Run = () => void;
 
 /**
  * Runs a kernel. `data` has one array for each buffer that is not scratch, in the kernel's order; see
- * {@linkcode BufferData} for the element types. Throws a RangeError when the kernel reads or writes
- * outside a buffer, and a TypeError when it writes one that it declares as read.
+ * {@linkcode BufferData} for the element types. `sizes` are the values of its sizes, where it has
+ * any. Throws a RangeError when the kernel reads or writes outside a buffer, and a TypeError when it
+ * writes one that it declares as read.
  */
-export function interpretKernel(kernel: Kernel, data: readonly BufferData[]): void {
-  const buffers = bindBuffers(kernel, data);
+export function interpretKernel(
+  kernel: Kernel,
+  data: readonly BufferData[],
+  sizes: readonly number[] = [],
+): void {
+  if (kernel.kind === "loops") {
+    const plain = withSizes(kernel, sizes);
+    return interpretLoops(plain, bindBuffers(plain, plain.buffers, data));
+  }
+  const buffers = bindBuffers(kernel, kernel.buffers, data);
   switch (kernel.kind) {
-    case "loops":
-      return interpretLoops(kernel, buffers);
     case "matmul":
       return interpretMatmul(kernel, buffers);
     case "attention":
@@ -39,9 +46,13 @@ export function interpretKernel(kernel: Kernel, data: readonly BufferData[]): vo
   }
 }
 
-function bindBuffers(kernel: Kernel, data: readonly BufferData[]): BoundBuffer[] {
+function bindBuffers(
+  kernel: Kernel,
+  buffers: readonly KernelBuffer[],
+  data: readonly BufferData[],
+): BoundBuffer[] {
   let next = 0;
-  const bound = kernel.buffers.map((declared): BoundBuffer => {
+  const bound = buffers.map((declared): BoundBuffer => {
     if (declared.access === "scratch") {
       return { declared, data: scratchData(declared.dtype, declared.elements) };
     }
@@ -73,7 +84,7 @@ function checkData(kernel: Kernel, declared: KernelBuffer, data: BufferData): vo
   }
 }
 
-function interpretLoops(kernel: LoopKernel, buffers: readonly BoundBuffer[]): void {
+function interpretLoops(kernel: PlainLoopKernel, buffers: readonly BoundBuffer[]): void {
   const environment = new Environment(kernel.name, buffers);
   const { variable, extent } = kernel.parallel;
   const cell = environment.variable(variable);

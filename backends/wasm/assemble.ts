@@ -3,10 +3,11 @@
  * every distinct kernel once and a small interpreter, `run`, that walks a table of commands in that
  * memory: so thousands of steps compile no slower than a few, and any part of them can be run.
  */
-import type { Kernel } from "../../compiler/loop_ir.ts";
+import type { Kernel, Size } from "../../compiler/loop_ir.ts";
 import type { Program } from "../../compiler/program.ts";
 import { emitBarrier, stepAddress } from "./barrier.ts";
 import {
+  argumentsOffset,
   boundBuffers,
   COMMAND,
   type Command,
@@ -19,7 +20,7 @@ import { type FunctionBuilder, type FunctionType, ModuleBuilder } from "./encode
 import type { EmittedKernel } from "./templates/template.ts";
 
 /** Writes a kernel's functions into the module. */
-export type EmitKernel = (module: ModuleBuilder, kernel: Kernel) => EmittedKernel;
+export type EmitKernel = (module: ModuleBuilder, kernel: Kernel) => EmittedKernel<Size>;
 
 /** How a program is assembled. */
 export interface AssembleOptions {
@@ -57,11 +58,11 @@ export function assemble(program: Program, options: AssembleOptions): AssembledP
   const module = new ModuleBuilder();
   const stalled = module.importFunction("env", "stalled", { params: [], results: [] });
   const emitted = program.kernels.map((kernel) => options.emit(module, kernel));
-  const draft = planCommands(program, emitted);
+  const draft = planCommands(program, emitted, options.threads);
   const layout = layoutMemory(program, emitted, draft, options.threads);
   const table = emitted.flatMap((kernel, index) =>
-    kernel.phases.map((phase) =>
-      emitTrampoline(module, program.kernels[index], phase.functionIndex, layout.sharedScratch)
+    kernel.phases.map(({ functionIndex }) =>
+      emitTrampoline(module, program.kernels[index], functionIndex, layout, options.threads)
     )
   );
   module.table(table.length === 0 ? [stalled] : table);
@@ -74,21 +75,23 @@ export function assemble(program: Program, options: AssembleOptions): AssembledP
 
 /**
  * Emits `(lo, hi, command, privateScratch)`, which calls a kernel's function with the buffers'
- * addresses from the command: one signature for kernels of any number of buffers.
+ * addresses and the sizes from the command: one signature for kernels of any number of them.
  */
 function emitTrampoline(
   module: ModuleBuilder,
   kernel: Kernel | undefined,
   functionIndex: number,
-  sharedScratch: number,
+  { sharedScratch }: MemoryLayout,
+  threads: number,
 ): number {
   const f = module.function(`call ${kernel?.name}`, CALL_TYPE);
   const [lo, hi, command, privateScratch] = [f.param(0), f.param(1), f.param(2), f.param(3)];
   f.get(lo);
   f.get(hi);
-  boundBuffers(kernel).forEach((_, index) => {
+  const sizes = kernel?.kind === "loops" ? kernel.sizes ?? [] : [];
+  [...boundBuffers(kernel), ...sizes].forEach((_, index) => {
     f.get(command);
-    f.i32.load(COMMAND.buffers + 4 * index);
+    f.i32.load(argumentsOffset(threads) + 4 * index);
   });
   f.get(privateScratch);
   f.i32.const(sharedScratch);
@@ -96,10 +99,7 @@ function emitTrampoline(
   return f.index;
 }
 
-/**
- * Emits `run(start, end, thread, mayBlock)`. Of a command's units, thread i of n does those from
- * floor(units * i / n) to floor(units * (i + 1) / n).
- */
+/** Emits `run(start, end, thread, mayBlock)`. Each command says which units a thread does. */
 function emitRun(
   module: ModuleBuilder,
   layout: MemoryLayout,
@@ -110,6 +110,7 @@ function emitRun(
   const barrier = threads > 1 ? emitBarrier(module, { threads, spins, stalled }) : undefined;
   const f = module.function("run", { params: ["i32", "i32", "i32", "i32"], results: [] });
   const [command, end, thread, mayBlock] = [f.param(0), f.param(1), f.param(2), f.param(3)];
+  const share = f.local("i32");
   const lo = f.local("i32");
   const hi = f.local("i32");
   const meet = (): void => {
@@ -129,13 +130,16 @@ function emitRun(
         f.if(meet);
       }
       noteStep(f, thread, command);
-      emitShare(f, threads, () => f.get(thread), command);
+      f.get(thread);
+      f.i32.const(4);
+      f.i32.mul();
+      f.get(command);
+      f.i32.add();
+      f.tee(share);
+      f.i32.load(COMMAND.bounds);
       f.set(lo);
-      emitShare(f, threads, () => {
-        f.get(thread);
-        f.i32.const(1);
-        f.i32.add();
-      }, command);
+      f.get(share);
+      f.i32.load(COMMAND.bounds + 4);
       f.set(hi);
       f.get(lo);
       f.get(hi);
@@ -175,29 +179,4 @@ function noteStep(f: FunctionBuilder, thread: LocalOf, command: LocalOf): void {
   f.get(command);
   f.i32.load(COMMAND.step);
   f.i32.store(stepAddress(0));
-}
-
-/**
- * Pushes floor(units * share / threads), as share * q + floor(share * r / threads) with the quotient
- * q and the rest r of units / threads: the plain product may not fit in 32 bits.
- */
-function emitShare(
-  f: FunctionBuilder,
-  threads: number,
-  share: () => void,
-  command: LocalOf,
-): void {
-  const split = (divide: () => void): void => {
-    f.get(command);
-    f.i32.load(COMMAND.units);
-    f.i32.const(threads);
-    divide();
-    share();
-    f.i32.mul();
-  };
-  split(f.i32.div_u);
-  split(f.i32.rem_u);
-  f.i32.const(threads);
-  f.i32.div_u();
-  f.i32.add();
 }

@@ -2,8 +2,9 @@
  * The table of commands that a program's `run` walks, and the layout of its memory: control words,
  * commands, each thread's scratch, shared scratch, arena.
  */
-import type { Kernel } from "../../compiler/loop_ir.ts";
-import type { Program, ProgramStep } from "../../compiler/program.ts";
+import type { Kernel, Size } from "../../compiler/loop_ir.ts";
+import type { Program, ProgramStep, StepMember } from "../../compiler/program.ts";
+import { sizeIn } from "../../compiler/sizes.ts";
 import { OutOfMemoryError } from "../errors.ts";
 import { controlBytes } from "./barrier.ts";
 import type { EmittedKernel } from "./templates/template.ts";
@@ -20,7 +21,7 @@ export interface MemoryLayout {
   readonly bytes: number;
 }
 
-/** One call of a kernel's phase. */
+/** One call of a kernel's phase for one member of a step. */
 export interface Command {
   /** The first and the next-after-last word of it, as addresses. */
   readonly start: number;
@@ -33,31 +34,43 @@ export interface Command {
 /** The most that 32-bit addresses reach. */
 export const MAX_MEMORY_BYTES = 2 ** 32;
 
-/** Word offsets in a command; the buffers' addresses follow. */
+/**
+ * Byte offsets in a command. From `bounds` on stand the unit at which each thread begins and the one
+ * at which the last ends; then the buffers' addresses, then the sizes.
+ */
 export const COMMAND = {
   words: 0,
   function: 4,
-  units: 8,
-  step: 12,
-  barrier: 16,
-  buffers: 20,
+  step: 8,
+  barrier: 12,
+  bounds: 16,
 } as const;
-const HEADER_WORDS = COMMAND.buffers / 4;
 const ALIGNMENT = 64;
+
+/** Where in a command its arguments, the buffers' addresses and sizes, begin. */
+export function argumentsOffset(threads: number): number {
+  return COMMAND.bounds + 4 * (threads + 1);
+}
 
 /** A command before addresses are known. */
 export interface DraftCommand {
   readonly tableIndex: number;
-  readonly units: number;
   readonly step: number;
+  readonly member: StepMember;
   readonly barrier: boolean;
+  /** The unit at which each thread begins, and the one at which the last ends. */
+  readonly bounds: readonly number[];
 }
 
 /**
  * The program's phases in order, without those that have no work. Threads meet before a command only
  * if it touches what they have written, or writes what they have touched, since they last met.
  */
-export function planCommands(program: Program, emitted: readonly EmittedKernel[]): DraftCommand[] {
+export function planCommands(
+  program: Program,
+  emitted: readonly EmittedKernel<Size>[],
+  threads: number,
+): DraftCommand[] {
   const firstPhase: number[] = [];
   let phases = 0;
   for (const kernel of emitted) {
@@ -72,20 +85,57 @@ export function planCommands(program: Program, emitted: readonly EmittedKernel[]
     const first = requireAt(firstPhase, step.kernel, "kernel");
     let started = false;
     kernel.phases.forEach((phase, phaseIndex) => {
-      if (phase.units === 0) return;
+      const shares = shareUnits(program, step, phase.units, threads);
+      if (shares.length === 0) return;
       const barrier = started || hazards.conflict(accesses);
       if (barrier) hazards.clear();
       hazards.add(accesses);
       started = true;
-      commands.push({
-        tableIndex: first + phaseIndex,
-        units: phase.units,
-        step: stepIndex,
-        barrier,
-      });
+      const tableIndex = first + phaseIndex;
+      shares.forEach(({ member, bounds }, at) =>
+        commands.push({
+          tableIndex,
+          step: stepIndex,
+          member,
+          barrier: barrier && at === 0,
+          bounds,
+        })
+      );
     });
   });
   return commands;
+}
+
+/**
+ * Divides a phase's units, all members' in a row, among the threads: so that each gets its share of
+ * the elements that the members' buffers have, whatever the members' sizes. Members without units are
+ * left out.
+ */
+function shareUnits(
+  program: Program,
+  { kernel, members }: ProgramStep,
+  units: Size,
+  threads: number,
+): { member: StepMember; bounds: number[] }[] {
+  const declared = requireAt(program.kernels, kernel, "kernel");
+  const names = declared.kind === "loops" ? declared.sizes : undefined;
+  const working = members.map((member) => {
+    const work = member.buffers.reduce(
+      (sum, buffer) => sum + requireAt(program.buffers, buffer, "buffer").elements,
+      0,
+    );
+    return { member, units: sizeIn(units, names, member.sizes), work: Math.max(work, 1) };
+  }).filter((member) => member.units > 0);
+  const total = working.reduce((sum, { work }) => sum + work, 0);
+  let before = 0;
+  return working.map(({ member, units, work }) => {
+    const bounds = Array.from({ length: threads + 1 }, (_, thread) => {
+      const unit = Math.floor(units * (total * thread / threads - before) / work);
+      return Math.min(Math.max(unit, 0), units);
+    });
+    before += work;
+    return { member, bounds };
+  });
 }
 
 interface MemoryAccess {
@@ -117,11 +167,14 @@ class Hazards {
 
 /** The step's ranges of the arena. Shared scratch counts as a range before it. */
 function accessesOf(program: Program, step: ProgramStep, sharedBytes: number): MemoryAccess[] {
-  const kernel = requireAt(program.kernels, step.kernel, "kernel");
-  const accesses = boundBuffers(kernel).map(({ access }, index) => {
-    const { offset, bytes } = programBuffer(program, step, index);
-    return { start: offset, end: offset + bytes, writes: access !== "read" };
-  });
+  const bound = boundBuffers(requireAt(program.kernels, step.kernel, "kernel"));
+  const accesses = step.members.flatMap(({ buffers }) =>
+    bound.map(({ access }, index) => {
+      const number = requireAt(buffers, index, "bound buffer");
+      const { offset, bytes } = requireAt(program.buffers, number, "buffer");
+      return { start: offset, end: offset + bytes, writes: access !== "read" };
+    })
+  );
   if (sharedBytes > 0) accesses.push({ start: -1, end: 0, writes: true });
   return accesses;
 }
@@ -131,22 +184,18 @@ export function boundBuffers(kernel: Kernel | undefined): Kernel["buffers"] {
   return (kernel?.buffers ?? []).filter(({ access }) => access !== "scratch");
 }
 
-function programBuffer(program: Program, step: ProgramStep, index: number) {
-  return requireAt(program.buffers, requireAt(step.buffers, index, "bound buffer"), "buffer");
-}
-
 export function layoutMemory(
   program: Program,
-  emitted: readonly EmittedKernel[],
+  emitted: readonly EmittedKernel<Size>[],
   commands: readonly DraftCommand[],
   threads: number,
 ): MemoryLayout {
-  const words = commands.reduce((total, { step }) => total + commandWords(program, step), 0);
-  const most = (bytes: (kernel: EmittedKernel) => number): number =>
+  const commandsBytes = commands.reduce((total, command) => total + bytesOf(command), 0);
+  const most = (bytes: (kernel: EmittedKernel<Size>) => number): number =>
     aligned(emitted.reduce((largest, kernel) => Math.max(largest, bytes(kernel)), 0));
   const privateStride = most((kernel) => kernel.privateScratchBytes);
   const commandsStart = controlBytes(threads);
-  const privateScratch = aligned(commandsStart + 4 * words);
+  const privateScratch = aligned(commandsStart + commandsBytes);
   const sharedScratch = privateScratch + threads * privateStride;
   const arena = sharedScratch + most((kernel) => kernel.sharedScratchBytes);
   const bytes = arena + program.arenaBytes;
@@ -164,8 +213,8 @@ function aligned(bytes: number): number {
   return Math.ceil(bytes / ALIGNMENT) * ALIGNMENT;
 }
 
-function commandWords(program: Program, step: number): number {
-  return HEADER_WORDS + requireAt(program.steps, step, "step").buffers.length;
+function bytesOf({ bounds, member }: DraftCommand): number {
+  return argumentsOffset(bounds.length - 1) + 4 * (member.buffers.length + member.sizes.length);
 }
 
 export function encodeCommands(
@@ -174,14 +223,14 @@ export function encodeCommands(
   layout: MemoryLayout,
 ) {
   const words: number[] = [];
-  const commands = draft.map(({ tableIndex, units, step, barrier }): Command => {
+  const commands = draft.map((command): Command => {
+    const { tableIndex, step, member, barrier, bounds } = command;
     const start = layout.commands + 4 * words.length;
-    const { buffers } = requireAt(program.steps, step, "step");
-    const addresses = buffers.map((index) =>
+    const addresses = member.buffers.map((index) =>
       layout.arena + requireAt(program.buffers, index, "buffer").offset
     );
-    const size = 4 * commandWords(program, step);
-    words.push(size, tableIndex, units, step, barrier ? 1 : 0, ...addresses);
+    const size = bytesOf(command);
+    words.push(size, tableIndex, step, barrier ? 1 : 0, ...bounds, ...addresses, ...member.sizes);
     return { start, end: start + size, step, barrier };
   });
   // Addresses beyond 2 GiB wrap to negative words, which WebAssembly reads as unsigned.

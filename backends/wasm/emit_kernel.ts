@@ -1,5 +1,5 @@
 /** One function for all kinds of kernels. */
-import type { Kernel } from "../../compiler/loop_ir.ts";
+import type { Kernel, LoopKernel, Size } from "../../compiler/loop_ir.ts";
 import { emitLoopKernel } from "./emit/loop_kernel.ts";
 import type { ModuleBuilder } from "./encoder.ts";
 import { emitAttention } from "./templates/attention.ts";
@@ -10,9 +10,19 @@ import type { EmittedKernel, TemplateOptions } from "./templates/template.ts";
 /** Writes a kernel's functions into the module. */
 export function emitKernel(
   module: ModuleBuilder,
+  kernel: Exclude<Kernel, LoopKernel>,
+  options: TemplateOptions,
+): EmittedKernel;
+export function emitKernel(
+  module: ModuleBuilder,
   kernel: Kernel,
   options: TemplateOptions,
-): EmittedKernel {
+): EmittedKernel<Size>;
+export function emitKernel(
+  module: ModuleBuilder,
+  kernel: Kernel,
+  options: TemplateOptions,
+): EmittedKernel<Size> {
   switch (kernel.kind) {
     case "loops":
       return emitLoopKernel(module, kernel, options);

@@ -86,21 +86,22 @@ function leftOperandKey({ kernel, bindings }: LoweredKernel): string | undefined
 }
 
 function joined(first: LoweredKernel, second: LoweredKernel): LoweredKernel {
-  if (first.kernel.kind !== "matmul" || second.kernel.kind !== "matmul") return first;
+  const other = second.kernel;
+  if (first.kernel.kind !== "matmul" || other.kind !== "matmul") return first;
   const bindings = [...first.bindings];
   const buffers: KernelBuffer[] = [...first.kernel.buffers];
   const numbers = second.bindings.map((node, at) => {
     const known = bindings.indexOf(node);
     if (known >= 0) return known;
-    const declared = second.kernel.buffers[at];
-    if (declared === undefined) throw new RangeError(`${second.kernel.name} has no buffer ${at}`);
+    const declared = other.buffers[at];
+    if (declared === undefined) throw new RangeError(`${other.name} has no buffer ${at}`);
     const number = bindings.length;
     bindings.push(node);
     buffers.push({ ...declared, name: declared.name.replace(/\d+$/, String(number)) });
     return number;
   });
   const renumber = (buffer: number) => numbers[buffer] ?? buffer;
-  const parts = second.kernel.parts.map((part) => renumberPart(part, renumber));
+  const parts = other.parts.map((part) => renumberPart(part, renumber));
   return {
     kernel: {
       kind: "matmul",

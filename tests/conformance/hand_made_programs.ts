@@ -107,7 +107,7 @@ export function mirrorProgram(extent: number, steps: number): Program {
     // The input keeps its buffer; the others take turns.
     steps: Array.from({ length: steps }, (_, step) => ({
       kernel: 0,
-      buffers: [step === 0 ? 0 : 1 + (step - 1) % 2, 1 + step % 2],
+      members: [{ buffers: [step === 0 ? 0 : 1 + (step - 1) % 2, 1 + step % 2], sizes: [] }],
       nodes: [],
     })),
     buffers: ["x", "even", "odd"].map((name, index) => ({
@@ -133,6 +133,6 @@ export function trapProgram(units: number, nodes: readonly Node[]): Program {
   return {
     ...program,
     kernels: [...program.kernels, unitKernel("trap", units, ["update"])],
-    steps: [...program.steps, { kernel: 1, buffers: [1], nodes }],
+    steps: [...program.steps, { kernel: 1, members: [{ buffers: [1], sizes: [] }], nodes }],
   };
 }

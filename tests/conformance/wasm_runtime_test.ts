@@ -250,7 +250,11 @@ Deno.test("wasm runtime: no barrier between steps that share nothing", async () 
   const bytes = program.buffers[1]?.offset ?? NaN;
   const independent: Program = {
     ...program,
-    steps: [0, 1, 2].map((step) => ({ kernel: 0, buffers: [0, step + 1], nodes: [] })),
+    steps: [0, 1, 2].map((step) => ({
+      kernel: 0,
+      members: [{ buffers: [0, step + 1], sizes: [] }],
+      nodes: [],
+    })),
     buffers: [0, 1, 2, 3].map((index) => ({
       name: `b${index}`,
       dtype: "f32",

@@ -78,7 +78,9 @@ Deno.test("a checkpointed block gives the same loss and gradients, in less memor
 Deno.test("copies are computed after the loss, and never with their originals", () => {
   const program = lowered(stackOf(checkpoint(block), 3));
   const { buffer } = program.outputs.find(({ path }) => path === "loss") ?? {};
-  const lossStep = program.steps.findIndex(({ buffers }) => buffers.includes(buffer ?? -1));
+  const lossStep = program.steps.findIndex(({ members }) =>
+    members.some(({ buffers }) => buffers.includes(buffer ?? -1))
+  );
   const isCopy = (node: Node) =>
     node.op.name === "rsqrt" && topologicalOrder([node]).some(isRecompute);
   const copies = program.steps.flatMap(({ nodes }, step) => nodes.some(isCopy) ? [step] : []);

@@ -75,7 +75,7 @@ Deno.test("the same graph gives the same program, text for text", () => {
     const { kernels, steps, buffers, arenaBytes } = program;
     return JSON.stringify([
       kernels.map(printKernel),
-      steps.map((step) => [step.kernel, step.buffers]),
+      steps.map((step) => [step.kernel, step.members]),
       buffers,
       arenaBytes,
     ]);

@@ -110,7 +110,9 @@ Deno.test("a tree of sums of many inputs is several kernels", () => {
     parts = parts.flatMap((part, at) => at % 2 === 0 ? [g.add(part, parts[at + 1] ?? 0)] : []);
   }
   const program = assertLowersRight({ y: parts[0] ?? start() });
-  const bindings = Math.max(...program.steps.map((step) => step.buffers.length));
+  const bindings = Math.max(
+    ...program.steps.flatMap(({ members }) => members.map(({ buffers }) => buffers.length)),
+  );
   assert(bindings <= 300, `${bindings} buffers bound`);
 });
 

@@ -1,6 +1,6 @@
 /** The verifiers reject graphs, kernels and programs that are broken by hand, and say where. */
 import type { Kernel, LoopKernel, MatmulKernel, Statement } from "../../compiler/loop_ir.ts";
-import type { Program } from "../../compiler/program.ts";
+import type { Program, StepMember } from "../../compiler/program.ts";
 import { verifyBound, VerifyError, verifyGraph, verifyPrimitive } from "../../compiler/verify.ts";
 import { verifyKernel } from "../../compiler/verify_kernel.ts";
 import { verifyProgram } from "../../compiler/verify_program.ts";
@@ -8,6 +8,7 @@ import * as g from "../../graph/mod.ts";
 import { type Node, Tensor } from "../../graph/node.ts";
 import { assert, assertThrows } from "../support/assert.ts";
 import { attentionGradKernel, attentionKernel } from "../support/attention_kernels.ts";
+import { groupedProgram, sizedKernel } from "../support/grouped_program.ts";
 import { lowered, moduleOf } from "../support/lowered.ts";
 import {
   binary,
@@ -377,7 +378,12 @@ Deno.test("a program is rejected: buffers out of line or out of the arena", () =
 Deno.test("a program is rejected: steps that bind too few, other or no buffers", () => {
   const program = twoSteps();
   const steps = (edit: (buffers: readonly number[]) => readonly number[]) =>
-    program.steps.map((step, at) => at === 0 ? { ...step, buffers: edit(step.buffers) } : step);
+    program.steps.map((step, at) =>
+      at > 0 ? step : {
+        ...step,
+        members: step.members.map((member) => ({ ...member, buffers: edit(member.buffers) })),
+      }
+    );
   const name = program.kernels[program.steps[0]?.kernel ?? -1]?.name;
   assertThrows(
     () => verifyProgram({ ...program, steps: steps((buffers) => buffers.slice(1)) }, 64),
@@ -399,8 +405,7 @@ Deno.test("a program is rejected: steps that bind too few, other or no buffers",
 
 Deno.test("a program is rejected: a result over an operand, but for in place", () => {
   const program = twoSteps();
-  const [first] = program.steps;
-  const [from, to] = [first?.buffers[0] ?? -1, first?.buffers[1] ?? -1];
+  const [from = -1, to = -1] = program.steps[0]?.members[0]?.buffers ?? [];
   const offset = Math.min(program.buffers[from]?.offset ?? 0, program.buffers[to]?.offset ?? 0);
   const together = program.buffers.map((buffer, at) =>
     at === from || at === to ? { ...buffer, offset } : buffer
@@ -424,7 +429,7 @@ Deno.test("a program is rejected: memory that is reused while its value is wante
   const program = lowered({ y: g.add(g.mul(long, g.reverse(middle, 0)), g.tanh(a)), middle });
   verifyProgram(program, 64);
   const written = program.steps.flatMap((step) =>
-    step.buffers.filter((_, at) => {
+    step.members.flatMap(({ buffers }) => buffers).filter((_, at) => {
       const bound = program.kernels[step.kernel]?.buffers[at];
       return bound?.access === "write";
     })
@@ -444,4 +449,65 @@ Deno.test("a program is rejected: an output or an input that is gone in the end"
     VerifyError,
     'Output "y" is not in its memory when the program ends',
   );
+});
+
+/** A program of one step with members of 40 and of 7 elements, whose first members are edited. */
+function membersEdited(edit: (members: readonly StepMember[]) => readonly StepMember[]): Program {
+  const program = groupedProgram([40, 7]);
+  return {
+    ...program,
+    steps: program.steps.map((step) => ({ ...step, members: edit(step.members) })),
+  };
+}
+
+Deno.test("a program is rejected: members whose sizes are missing or do not fit their buffers", () => {
+  verifyProgram(groupedProgram([40, 7]), 64);
+  const sized = (...sizes: readonly number[]) =>
+    membersEdited((members) => members.map((member) => ({ ...member, sizes })));
+  for (const program of [sized(40), sized(40, 1.5), sized(-1, 2)]) {
+    assertThrows(() => verifyProgram(program, 64), VerifyError, "for [n, blocks]");
+  }
+  assertThrows(() => verifyProgram(sized(41, 2), 64), VerifyError, "no fitting buffer x");
+  const none = membersEdited(() => []);
+  assertThrows(() => verifyProgram(none, 64), VerifyError, "has 0 members");
+});
+
+Deno.test("a program is rejected: a member that writes what another reads or writes", () => {
+  const twice = membersEdited((members) => [...members, ...members]);
+  assertThrows(() => verifyProgram(twice, 64), VerifyError, "members 0 and 2 that write");
+  const program = groupedProgram([40, 40]);
+  const [first, second] = program.steps[0]?.members ?? [];
+  assert(first !== undefined && second !== undefined);
+  const [, s = -1, , sums = -1] = second.buffers;
+  const crossed = {
+    ...second,
+    buffers: [first.buffers[2] ?? -1, s, second.buffers[2] ?? -1, sums],
+  };
+  const steps = program.steps.map((step) => ({ ...step, members: [first, crossed] }));
+  assertThrows(
+    () => verifyProgram({ ...program, steps }, 64),
+    VerifyError,
+    "what both touch: y and x",
+  );
+});
+
+Deno.test("a program is rejected: several members of a template", () => {
+  const program = lowered({
+    y: g.matmul(g.input("a", "f32", [4, 4]), g.input("b", "f32", [4, 4])),
+  });
+  const steps = program.steps.map((step) => ({
+    ...step,
+    members: [...step.members, ...step.members],
+  }));
+  assertThrows(() => verifyProgram({ ...program, steps }, 64), VerifyError, "has 2 members");
+});
+
+Deno.test("a kernel is rejected: sizes that it does not have", () => {
+  const kernel = sizedKernel();
+  verifyKernel(kernel);
+  const nameless = { ...kernel, sizes: ["n"] };
+  assertThrows(() => verifyKernel(nameless), VerifyError, 'has no size "blocks"');
+  const scratch = { name: "t", dtype: "f32", elements: "n", access: "scratch" } as const;
+  const growing = { ...kernel, buffers: [...kernel.buffers, scratch] };
+  assertThrows(() => verifyKernel(growing), VerifyError, "has scratch t");
 });

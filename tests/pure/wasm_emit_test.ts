@@ -1,5 +1,6 @@
 import fc from "../support/fast_check.ts";
 import type { Expr, LoopKernel, Statement } from "../../compiler/loop_ir.ts";
+import { type PlainLoopKernel, withSizes } from "../../compiler/sizes.ts";
 import { wasmFeatures } from "../../backends/wasm/features.ts";
 import { interpretKernel } from "../../backends/reference/loop_interpreter.ts";
 import {
@@ -46,7 +47,7 @@ function fill(data: BufferData, seed: number, scale = 3): void {
 }
 
 function assertClose(
-  kernel: LoopKernel,
+  kernel: PlainLoopKernel,
   got: readonly BufferData[],
   want: readonly BufferData[],
   tolerance: number,
@@ -73,18 +74,20 @@ function check(
   prepare: (data: readonly BufferData[]) => void = (data) =>
     data.forEach((d, at) => fill(d, at + 1)),
   tolerance = 2e-6,
+  sizes: readonly number[] = [],
 ): BufferData[][] {
+  const plain = withSizes(kernel, sizes);
   return MODES.map((relaxed) => {
-    const whole = compileKernel(kernel, relaxed);
+    const whole = compileKernel(kernel, relaxed, sizes);
     prepare(whole.data);
     const inputs = whole.data.map((data) => data.slice());
     const want = whole.data.map((data) => data.slice());
-    interpretKernel(kernel, want);
+    interpretKernel(kernel, want, sizes);
     whole.run();
-    assertClose(kernel, whole.data, want, tolerance);
+    assertClose(plain, whole.data, want, tolerance);
     const results = whole.data.map((data) => data.slice());
     whole.data.forEach((data, at) => data.set(inputs[at] ?? []));
-    const middle = Math.floor(kernel.parallel.extent / 2);
+    const middle = Math.floor(plain.parallel.extent / 2);
     whole.run(middle);
     whole.run(0, middle);
     whole.data.forEach((data, at) => assertEquals(data.slice(), results[at]));

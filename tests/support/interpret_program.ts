@@ -30,7 +30,9 @@ export class InterpretedProgram {
     for (const step of this.#program.steps) {
       const kernel = this.#program.kernels[step.kernel];
       if (kernel === undefined) throw new RangeError(`No kernel ${step.kernel}`);
-      interpretKernel(kernel, step.buffers.map((buffer) => this.#view(buffer)));
+      for (const { buffers, sizes } of step.members) {
+        interpretKernel(kernel, buffers.map((buffer) => this.#view(buffer)), sizes);
+      }
     }
   }
 

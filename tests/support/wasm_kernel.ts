@@ -1,5 +1,6 @@
 /** Runs one emitted kernel by itself, for tests. */
 import type { KernelBuffer, LoopKernel } from "../../compiler/loop_ir.ts";
+import { withSizes } from "../../compiler/sizes.ts";
 import { bytesPerElement } from "../../graph/dtype.ts";
 import type { BufferData } from "../../backends/reference/storage.ts";
 import { emitLoopKernel } from "../../backends/wasm/emit/loop_kernel.ts";
@@ -36,8 +37,16 @@ function viewOf(
   }
 }
 
-/** Compiles the kernel alone in a module and lays its buffers out in a memory. */
-export function compileKernel(kernel: LoopKernel, relaxedSimd: boolean): RunnableKernel {
+/**
+ * Compiles the kernel alone in a module and lays its buffers out in a memory, for these values of its
+ * sizes.
+ */
+export function compileKernel(
+  kernel: LoopKernel,
+  relaxedSimd: boolean,
+  sizes: readonly number[] = [],
+): RunnableKernel {
+  const plain = withSizes(kernel, sizes);
   const module = new ModuleBuilder();
   const emitted = emitLoopKernel(module, kernel, { relaxedSimd });
   // The first buffer is near the memory's start, where an address that is off traps.
@@ -47,7 +56,7 @@ export function compileKernel(kernel: LoopKernel, relaxedSimd: boolean): Runnabl
     next = Math.ceil((next + bytes) / ALIGNMENT) * ALIGNMENT;
     return at;
   };
-  const bound = kernel.buffers.filter(({ access }) => access !== "scratch");
+  const bound = plain.buffers.filter(({ access }) => access !== "scratch");
   const addresses = bound.map(({ elements, dtype }) => place(elements * bytesPerElement(dtype)));
   const scratch = place(emitted.privateScratchBytes);
   const pages = Math.ceil(next / 65536) + 1;
@@ -60,11 +69,11 @@ export function compileKernel(kernel: LoopKernel, relaxedSimd: boolean): Runnabl
   const memory = new WebAssembly.Memory({ initial: pages, maximum: pages });
   const instance = new WebAssembly.Instance(new WebAssembly.Module(bytes), { env: { memory } });
   return {
-    run(low = 0, high = kernel.parallel.extent) {
+    run(low = 0, high = plain.parallel.extent) {
       for (const name of functions) {
         // Exported above, with i32 parameters and no result.
         const call = instance.exports[name] as (...parameters: number[]) => void;
-        call(low, high, ...addresses, scratch, 0);
+        call(low, high, ...addresses, ...sizes, scratch, 0);
       }
     },
     data: bound.map((buffer, index) => viewOf(memory.buffer, buffer, addresses[index] ?? 0)),

@@ -1,5 +1,5 @@
 /** Byte addresses of a kernel's loads and stores, as expressions that loops can hoist parts of. */
-import type { Expr, KernelBuffer } from "../../../compiler/loop_ir.ts";
+import type { Expr, LoopBuffer } from "../../../compiler/loop_ir.ts";
 import { bytesPerElement } from "../../../graph/dtype.ts";
 import type { ExpressionTable, LinearForm } from "./expression_table.ts";
 import type { Names } from "./resolve.ts";
@@ -26,18 +26,18 @@ export function addressName(buffer: number): string {
 export class Addresses {
   readonly #table: ExpressionTable;
   readonly #names: Names;
-  readonly #buffers: readonly KernelBuffer[];
+  readonly #buffers: readonly LoopBuffer[];
   readonly #known = new Map<Expr, Map<number, Access>>();
   readonly #levels = new Map<Expr, number>();
 
-  constructor(table: ExpressionTable, names: Names, buffers: readonly KernelBuffer[]) {
+  constructor(table: ExpressionTable, names: Names, buffers: readonly LoopBuffer[]) {
     this.#table = table;
     this.#names = names;
     this.#buffers = buffers;
   }
 
   /** The declaration of a buffer. */
-  buffer(index: number): KernelBuffer {
+  buffer(index: number): LoopBuffer {
     const declared = this.#buffers[index];
     if (declared === undefined) {
       throw new RangeError(`The kernel has ${this.#buffers.length} buffers; it names ${index}`);

@@ -1,5 +1,5 @@
 /** Emits the value of loop IR expressions, as scalars or as vectors whose lanes are iterations. */
-import type { Expr, KernelBuffer, ScalarType } from "../../../compiler/loop_ir.ts";
+import type { Expr, LoopBuffer, ScalarType } from "../../../compiler/loop_ir.ts";
 import type { FunctionBuilder, Local, ModuleBuilder } from "../encoder.ts";
 import { isMathFunction, powFunction, pushMath } from "../math/functions.ts";
 import { type Push, VectorCode } from "../vector_code.ts";
@@ -39,7 +39,7 @@ export interface EmitterContext {
   readonly module: ModuleBuilder;
   readonly f: FunctionBuilder;
   readonly relaxedSimd: boolean;
-  readonly buffers: readonly KernelBuffer[];
+  readonly buffers: readonly LoopBuffer[];
   /** The local with the byte address of each buffer. */
   readonly addresses: readonly Local[];
 }

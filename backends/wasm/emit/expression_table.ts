@@ -1,5 +1,5 @@
 /** Expressions made unique, so that equal ones are one object, with facts about each. */
-import { partsOf } from "../../../compiler/lower/expressions.ts";
+import { partsOf, withParts } from "../../../compiler/lower/expressions.ts";
 import type { Expr } from "../../../compiler/loop_ir.ts";
 
 /** What an expression uses, anywhere inside. */
@@ -35,8 +35,10 @@ export class ExpressionTable {
   rename(expr: Expr, nameOf: (name: string) => string, memo: Map<Expr, Expr>): Expr {
     const done = memo.get(expr);
     if (done !== undefined) return done;
-    const inner = (part: Expr): Expr => this.rename(part, nameOf, memo);
-    const made = this.#intern(rebuild(expr, nameOf, inner));
+    const rebuilt = withParts(expr, (part) => this.rename(part, nameOf, memo));
+    const made = this.#intern(
+      rebuilt.kind === "var" ? { ...rebuilt, name: nameOf(rebuilt.name) } : rebuilt,
+    );
     memo.set(expr, made);
     return made;
   }
@@ -149,35 +151,6 @@ export class ExpressionTable {
       case "guarded":
         return `${expr.kind} ${expr.type} ${parts}`;
     }
-  }
-}
-
-function rebuild(expr: Expr, nameOf: (name: string) => string, inner: (part: Expr) => Expr): Expr {
-  switch (expr.kind) {
-    case "const":
-      return { ...expr };
-    case "var":
-      return { ...expr, name: nameOf(expr.name) };
-    case "load":
-      return { ...expr, index: inner(expr.index) };
-    case "unary":
-    case "cast":
-    case "bitcast":
-    case "roundTo":
-      return { ...expr, a: inner(expr.a) };
-    case "binary":
-      return { ...expr, a: inner(expr.a), b: inner(expr.b) };
-    case "select":
-    case "guarded":
-      return { ...expr, condition: inner(expr.condition), a: inner(expr.a), b: inner(expr.b) };
-    case "threefry":
-      return {
-        ...expr,
-        key0: inner(expr.key0),
-        key1: inner(expr.key1),
-        counter0: inner(expr.counter0),
-        counter1: inner(expr.counter1),
-      };
   }
 }
 

@@ -1,5 +1,5 @@
 /** Compiles kernels made of loops to WebAssembly functions. */
-import type { KernelBuffer, LoopKernel, Statement } from "../../../compiler/loop_ir.ts";
+import type { LoopBuffer, LoopKernel, Size, Statement } from "../../../compiler/loop_ir.ts";
 import { bytesPerElement } from "../../../graph/dtype.ts";
 import type { FunctionBuilder, Local, ModuleBuilder } from "../encoder.ts";
 import { type EmittedKernel, kernelFunction, ScratchLayout } from "../templates/template.ts";
@@ -17,7 +17,7 @@ export interface EmitOptions {
 export interface StatementTarget {
   readonly module: ModuleBuilder;
   readonly f: FunctionBuilder;
-  readonly buffers: readonly KernelBuffer[];
+  readonly buffers: readonly LoopBuffer[];
   /** The local with each buffer's byte address. */
   readonly addresses: readonly Local[];
   /** Scalars that the statements may refer to; an i32 or an f32, as the local is. */
@@ -55,12 +55,16 @@ export function emitLoopKernel(
   module: ModuleBuilder,
   kernel: LoopKernel,
   options: EmitOptions,
-): EmittedKernel {
-  const fn = kernelFunction(module, kernel.name, kernel.buffers);
+): EmittedKernel<Size> {
+  const { sizes = [] } = kernel;
+  const fn = kernelFunction(module, kernel.name, kernel.buffers, sizes);
   const { f } = fn;
   const layout = new ScratchLayout();
   const addresses = kernel.buffers.map(({ access, dtype, elements }, index) => {
     if (access !== "scratch") return fn.buffer(index);
+    if (typeof elements !== "number") {
+      throw new TypeError(`Kernel ${kernel.name} has scratch of ${elements} elements`);
+    }
     const local = f.local("i32");
     f.get(fn.privateScratch);
     f.i32.const(layout.reserve(elements * bytesPerElement(dtype)));
@@ -80,6 +84,7 @@ export function emitLoopKernel(
     body: kernel.body,
   };
   const variables = new Map([["@low", fn.lo], ["@high", fn.hi]]);
+  sizes.forEach((size, at) => variables.set(size, fn.sizes[at] ?? fn.lo));
   const target = { module, f, buffers: kernel.buffers, addresses, variables };
   emitInto(target, [parallel], options);
   return {

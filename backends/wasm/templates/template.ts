@@ -1,5 +1,5 @@
 /** What the three templates share: their calling convention, scratch layout and options. */
-import type { KernelBuffer } from "../../../compiler/loop_ir.ts";
+import type { LoopBuffer, Size } from "../../../compiler/loop_ir.ts";
 import type { FunctionBuilder, Local, ModuleBuilder } from "../encoder.ts";
 import { i32s } from "./control_flow.ts";
 import {
@@ -18,22 +18,23 @@ export interface TemplateOptions {
 }
 
 /** One part of an emitted kernel. */
-export interface KernelPhase {
+export interface KernelPhase<Units extends Size = number> {
   /**
-   * `(lo, hi, p0..pn, privateScratch, sharedScratch)`, all i32: runs the work units from `lo` up to
-   * `hi`. The `p`s are the byte addresses of the kernel's non-scratch buffers, in order.
+   * `(lo, hi, p0..pn, s0..sm, privateScratch, sharedScratch)`, all i32: runs the work units from `lo`
+   * up to `hi`. The `p`s are the byte addresses of the kernel's non-scratch buffers, in order, the
+   * `s`s the values of its sizes.
    */
   readonly functionIndex: number;
   /** How many work units there are. They may run in any order and on any thread. */
-  readonly units: number;
+  readonly units: Units;
 }
 
 /**
  * An emitted kernel: its phases run one after the other, with a barrier between. What a unit computes
  * does not depend on how the units are divided.
  */
-export interface EmittedKernel {
-  readonly phases: readonly KernelPhase[];
+export interface EmittedKernel<Units extends Size = number> {
+  readonly phases: readonly KernelPhase<Units>[];
   /** Scratch that each thread has for itself. */
   readonly privateScratchBytes: number;
   /** Scratch that all threads see, kept between the phases of one kernel. */
@@ -71,6 +72,8 @@ export interface KernelFunction {
   readonly sharedScratch: Local;
   /** The addresses of all bound buffers, in order. */
   readonly bufferAddresses: readonly Local[];
+  /** The values of the kernel's sizes, in order. */
+  readonly sizes: readonly Local[];
   /** The parameter with the byte address of a buffer, by its index in the kernel's buffers. */
   buffer(index: number): Local;
 }
@@ -79,17 +82,20 @@ export interface KernelFunction {
 export function kernelFunction(
   module: ModuleBuilder,
   name: string,
-  buffers: readonly KernelBuffer[],
+  buffers: readonly LoopBuffer[],
+  sizes: readonly string[] = [],
 ): KernelFunction {
   const bound = boundBuffers(buffers);
-  const f = module.function(name, { params: i32s(bound.length + 4), results: [] });
+  const scratch = 2 + bound.length + sizes.length;
+  const f = module.function(name, { params: i32s(scratch + 2), results: [] });
   return {
     f,
     lo: f.param(0),
     hi: f.param(1),
-    privateScratch: f.param(bound.length + 2),
-    sharedScratch: f.param(bound.length + 3),
+    privateScratch: f.param(scratch),
+    sharedScratch: f.param(scratch + 1),
     bufferAddresses: bound.map((_, position) => f.param(position + 2)),
+    sizes: sizes.map((_, position) => f.param(2 + bound.length + position)),
     buffer(index) {
       const position = bound.indexOf(index);
       if (position < 0) {
@@ -101,7 +107,7 @@ export function kernelFunction(
 }
 
 /** Indices of the buffers that a program binds. */
-export function boundBuffers(buffers: readonly KernelBuffer[]): number[] {
+export function boundBuffers(buffers: readonly LoopBuffer[]): number[] {
   return [...buffers.keys()].filter((index) => buffers[index]?.access !== "scratch");
 }
 
