@@ -38,6 +38,8 @@ interface Slot {
   sharedWith: Slot | undefined;
 }
 
+const IN_PLACE = "write_in_place";
+
 const ALWAYS = Number.MAX_SAFE_INTEGER;
 
 /** How a program is assembled. */
@@ -106,7 +108,7 @@ class Assembler {
       const home = resolve(slot);
       const isAlive = home.first <= step && home.last >= step && slot.first <= step;
       if (!isAlive || slot.first < (holders.get(home)?.first ?? -1)) continue;
-      const bytes = alignUp(slot.elements * bytesPerElement(slot.dtype), this.#alignment);
+      const bytes = alignUp(bytesIn(slot), this.#alignment);
       holders.set(home, { name: slot.name, bytes, scope: node.scope, first: slot.first });
     }
     return [...holders.values()].filter(({ bytes }) => bytes > 0)
@@ -139,7 +141,7 @@ class Assembler {
       donated.add(output);
       this.#donate(output, input);
     }
-    if (!this.#rules.isOn("write_in_place")) return;
+    if (!this.#rules.isOn(IN_PLACE)) return;
     this.#kernels.forEach((kernel, step) => {
       for (const written of kernel.writes) {
         if (!donated.has(written)) this.#reuseDying(kernel, written, step);
@@ -156,10 +158,21 @@ class Assembler {
     const readLater = this.#kernels.some((other, at) =>
       at > step && other.bindings.includes(input)
     );
-    const inPlace = this.#rules.isOn("write_in_place") && kernel !== undefined && !readLater &&
+    const inPlace = this.#rules.isOn(IN_PLACE) && kernel !== undefined && !readLater &&
       (!kernel.bindings.includes(input) || readsOnlyWhereItWrites(kernel, input, output));
-    if (inPlace && from.sharedWith === undefined) from.sharedWith = to;
-    else this.#copyBack.push({ from, to, node: output });
+    if (inPlace && from.sharedWith === undefined) {
+      from.sharedWith = to;
+      this.#rules.applied(IN_PLACE, output, "updates a donated input", 2 * bytesIn(to));
+      return;
+    }
+    this.#copyBack.push({ from, to, node: output });
+    if (!this.#rules.isOn(IN_PLACE)) return;
+    const reason = readLater
+      ? "another kernel reads it after"
+      : inPlace
+      ? "it is in another's memory already"
+      : "its kernel reads it at other places than it writes";
+    this.#rules.refused(IN_PLACE, output, `${to.name} is copied to at the end: ${reason}`);
   }
 
   /** Gives a result the memory of an operand that nothing needs any more. */
@@ -176,6 +189,7 @@ class Assembler {
       if (!readsOnlyWhereItWrites(kernel, read, written)) continue;
       slot.sharedWith = home;
       home.last = slot.last;
+      this.#rules.applied(IN_PLACE, written, `takes over the memory of ${candidate.name}`);
       return;
     }
   }
@@ -204,6 +218,18 @@ class Assembler {
     });
   }
 
+  #reportShared(kernels: readonly Kernel[], steps: readonly ProgramStep[]): void {
+    const runs = kernels.map(() => 0);
+    for (const { kernel } of steps) runs[kernel] = (runs[kernel] ?? 0) + 1;
+    const seen = new Set<number>();
+    for (const { kernel, nodes } of steps) {
+      const [count = 0, node] = [runs[kernel], nodes[0]];
+      if (seen.has(kernel) || count < 2 || node === undefined) continue;
+      seen.add(kernel);
+      this.#rules.applied("share_kernels", node, `${count} steps run ${kernels[kernel]?.name}`);
+    }
+  }
+
   #place(steps: readonly DraftStep[]): Program {
     const homes = [...new Set([...this.#slots.values()].map(resolve))];
     const lastStep = steps.length;
@@ -222,7 +248,7 @@ class Assembler {
         dtype: slot.dtype,
         elements: slot.elements,
         offset: offsets.get(home) ?? 0,
-        bytes: slot.elements * bytesPerElement(slot.dtype),
+        bytes: bytesIn(slot),
       });
       return number;
     };
@@ -239,6 +265,7 @@ class Assembler {
       const member = { buffers: step.bindings.map(numberOf), sizes: [] };
       return { kernel, members: [member], nodes: step.nodes };
     });
+    this.#reportShared(kernels, programSteps);
     const port = ([path, node]: [string, Node]): ProgramPort => {
       const target = this.#overwrites.get(node) ?? node;
       const slot = this.#slots.get(target);
@@ -274,6 +301,10 @@ function slotFor(node: Node, first: number, last: number): Slot {
   };
 }
 
+function bytesIn(slot: Slot): number {
+  return slot.elements * bytesPerElement(slot.dtype);
+}
+
 function resolve(slot: Slot): Slot {
   let home = slot;
   while (home.sharedWith !== undefined) home = home.sharedWith;
@@ -282,7 +313,7 @@ function resolve(slot: Slot): Slot {
 
 function lifetime(slot: Slot, lastStep: number): BufferLifetime {
   return {
-    bytes: slot.elements * bytesPerElement(slot.dtype),
+    bytes: bytesIn(slot),
     firstStep: slot.first,
     lastStep: Math.min(slot.last, lastStep),
   };

@@ -1,11 +1,11 @@
 /** What became of a graph: which kernel computes what, which rules fired, which did not, and why. */
-import { bytesPerElement } from "../graph/dtype.ts";
 import type { Node } from "../graph/node.ts";
-import { formatSite, type Site } from "../graph/site.ts";
+import type { Site } from "../graph/site.ts";
+import { describeExplanation } from "./explain_text.ts";
 import type { FusionRule } from "./fusion_rules.ts";
 import type { LoweredKernel } from "./lower/kernel_builder.ts";
 import type { RuleReport } from "./report.ts";
-import { sizeOf } from "./schedule/access.ts";
+import { bytesOf } from "./schedule/access.ts";
 
 /** A graph node, as explanations name it. */
 export interface ExplainedNode {
@@ -35,22 +35,35 @@ export interface ExplainedRule {
   readonly node: ExplainedNode;
   /** What it did, or why not. */
   readonly detail: string;
+  /** Bytes of memory traffic that it saves in a run. */
+  readonly bytesSaved: number;
 }
 
 /** How a graph became a program. Its text is made to be read in a terminal. */
 export class Explanation {
   /** In the order in which they run. */
   readonly kernels: readonly ExplainedKernel[];
+  /** One for each place that a rule looked at. */
   readonly rules: readonly ExplainedRule[];
+  /** Rules that were switched off. */
+  readonly off: readonly FusionRule[];
 
-  constructor(kernels: readonly ExplainedKernel[], rules: readonly ExplainedRule[]) {
+  constructor(
+    kernels: readonly ExplainedKernel[],
+    rules: readonly ExplainedRule[],
+    off: readonly FusionRule[] = [],
+  ) {
     this.kernels = kernels;
     this.rules = rules;
+    this.off = off;
   }
 
-  /** Bytes of memory traffic that fusion saves in a run, counted as one write and one read a value. */
+  /**
+   * Bytes of memory traffic that the rules save in a run, each value that is never stored counted as
+   * one write and one read.
+   */
   get bytesSaved(): number {
-    return this.kernels.reduce((total, kernel) => total + kernel.bytesSaved, 0);
+    return this.rules.reduce((total, note) => total + note.bytesSaved, 0);
   }
 
   /** How often the rule fired. */
@@ -58,22 +71,12 @@ export class Explanation {
     return this.rules.filter((note) => note.rule === rule && note.outcome === "applied").length;
   }
 
-  /** One line a kernel, then one a rule and place. */
+  /**
+   * The kernels, then each rule with where it fired and where not, and why. What is the same in
+   * several blocks is one line: `x12 ... in encoder/*`.
+   */
   toString(): string {
-    const kernels = this.kernels.map(({ name, nodes, fusedValues, bytesSaved }, at) =>
-      `${String(at).padStart(4)}  ${name}  <- ${placesOf(nodes)}` +
-      (fusedValues === 0 ? "" : `  (${fusedValues} values fused, ${formatBytes(bytesSaved)} saved)`)
-    );
-    const rules = this.rules.map(({ rule, outcome, node, detail }) =>
-      `${outcome === "applied" ? "  + " : "  - "}${rule} at ${placeOf(node)}: ${detail}`
-    );
-    return [
-      `${this.kernels.length} kernels, ${
-        formatBytes(this.bytesSaved)
-      } of memory traffic saved a run`,
-      ...kernels,
-      ...(rules.length === 0 ? [] : ["rules (+ applied, - refused)", ...rules]),
-    ].join("\n");
+    return describeExplanation(this);
   }
 }
 
@@ -82,48 +85,24 @@ export function explain(kernels: readonly LoweredKernel[], report: RuleReport): 
   const stored = new Set(kernels.flatMap((kernel) => kernel.writes));
   return new Explanation(
     kernels.map((kernel) => explainKernel(kernel, stored)),
-    report.notes.map(({ rule, outcome, node, detail }) => ({
-      rule,
-      outcome,
-      node: explainNode(node),
-      detail,
-    })),
+    report.notes.map((note) => ({ ...note, node: explainNode(note.node) })),
+    [...report.off],
   );
 }
 
-function explainKernel({ kernel, nodes }: LoweredKernel, stored: ReadonlySet<Node>) {
+function explainKernel(
+  { kernel, nodes }: LoweredKernel,
+  stored: ReadonlySet<Node>,
+): ExplainedKernel {
   const fused = nodes.filter((node) => !stored.has(node));
   return {
     name: kernel.name,
     nodes: nodes.map(explainNode),
     fusedValues: fused.length,
-    bytesSaved: fused.reduce(
-      (total, node) => total + 2 * sizeOf(node) * bytesPerElement(node.dtype),
-      0,
-    ),
+    bytesSaved: fused.reduce((total, node) => total + 2 * bytesOf(node), 0),
   };
 }
 
 function explainNode({ op, label, scope, site }: Node): ExplainedNode {
   return { op: op.name, label, scope, site };
-}
-
-function placeOf(node: ExplainedNode): string {
-  const scope = node.scope === "" ? "" : ` in ${node.scope}`;
-  return `${node.op}${scope} (${formatSite(node.site)})`;
-}
-
-/** The distinct scopes, with the user's lines. */
-function placesOf(nodes: readonly ExplainedNode[]): string {
-  const lines = new Map<string, Set<string>>();
-  for (const { scope, site } of nodes) {
-    const known = lines.get(scope) ?? new Set();
-    lines.set(scope, known.add(formatSite(site)));
-  }
-  return [...lines].map(([scope, sites]) => `${scope || "/"} ${[...sites].join(",")}`).join("; ");
-}
-
-function formatBytes(bytes: number): string {
-  if (bytes < 1e4) return `${bytes} B`;
-  return bytes < 1e7 ? `${(bytes / 1e3).toFixed(0)} kB` : `${(bytes / 1e6).toFixed(1)} MB`;
 }

@@ -9,6 +9,7 @@ import { contractSum } from "../../graph/ops/contract_sum.ts";
 import { add } from "../../graph/ops/mod.ts";
 import { type GraphModule, moduleNodes, rewriteModule } from "../module.ts";
 import type { RuleReport } from "../report.ts";
+import { bytesOf } from "../schedule/access.ts";
 
 const RULE = "merge_sum_of_contractions";
 
@@ -29,7 +30,10 @@ export function mergeSums(module: GraphModule, report: RuleReport): GraphModule 
     const groups = mergeable(leaves, uses, report);
     if (groups.length === 0) continue;
     plans.set(node, groups);
-    for (const group of groups) report.applied(RULE, node, `${group.length} products`);
+    for (const group of groups) {
+      const spared = 2 * (group.length - 1) * bytesOf(node);
+      report.applied(RULE, node, `${group.length} products`, spared);
+    }
   }
   if (plans.size === 0) return module;
   return rebuild(module, plans, isInTree);

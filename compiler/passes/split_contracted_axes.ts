@@ -11,28 +11,34 @@ import { operandOf } from "../lower/attributes.ts";
 import { templateView } from "../lower/matmul.ts";
 import { type GraphModule, rewriteModule } from "../module.ts";
 import type { RuleReport } from "../report.ts";
+import { bytesOf } from "../schedule/access.ts";
+
+const RULE = "split_contracted_axes";
 
 const NO_COPIES: ReadonlySet<Node> = new Set();
 
 /** The module with such contractions rewritten. */
 export function splitContractedAxes(module: GraphModule, report: RuleReport): GraphModule {
-  if (!report.isOn("split_contracted_axes")) return module;
+  if (!report.isOn(RULE)) return module;
   return rewriteModule(module, (node) => {
     if (node.op.name !== "contract") return node;
-    return splitOperand(node, 0) ?? splitOperand(node, 1) ?? node;
+    return splitOperand(node, 0, report) ?? splitOperand(node, 1, report) ?? node;
   });
 }
 
 /** The contraction over the axes of what the operand is a reshape of, where that saves a copy. */
-function splitOperand(node: Node, position: 0 | 1): Node | undefined {
+function splitOperand(node: Node, position: 0 | 1, report: RuleReport): Node | undefined {
   const operand = operandOf(node, position);
   if (operand.op.name !== "reshape" || templateView(operand, NO_COPIES) !== undefined) {
     return undefined;
   }
   const source = operandOf(operand, 0);
-  if (templateView(source, NO_COPIES) === undefined) return undefined;
   const factors = axisFactors(staticShape(operand.shape), staticShape(source.shape));
-  if (factors === undefined) return undefined;
+  if (templateView(source, NO_COPIES) === undefined || factors === undefined) {
+    const shapes = `[${source.shape.join(", ")}] to [${operand.shape.join(", ")}]`;
+    report.refused(RULE, node, `its operand's axes do not come apart: ${shapes}`);
+    return undefined;
+  }
   const spec = parseSpec(String(node.attrs["spec"]));
   const own = position === 0 ? spec.left : spec.right;
   const extents = new Map(own.map((letter, axis) => [letter, factors[axis] ?? []]));
@@ -41,6 +47,7 @@ function splitOperand(node: Node, position: 0 | 1): Node | undefined {
   const otherLetters = position === 0 ? spec.right : spec.left;
   const split = reshape(other, letters.shapeOf(otherLetters, staticShape(other.shape)));
   const sides = [letters.split(spec.left), letters.split(spec.right)].map((side) => side.join(""));
+  report.applied(RULE, node, `reads [${source.shape.join(", ")}] as it is`, 2 * bytesOf(operand));
   const made = makeNode(
     contractRecord,
     position === 0 ? [source, split] : [split, source],

@@ -1,9 +1,8 @@
 /** When the kernels of a schedule write and read each value: what rematerialisation plans with. */
-import { bytesPerElement } from "../../graph/dtype.ts";
 import type { Node } from "../../graph/node.ts";
 import type { LoweredKernel } from "../lower/kernel_builder.ts";
 import type { OwnedOutputs } from "../outputs.ts";
-import { sizeOf } from "../schedule/access.ts";
+import { bytesOf } from "../schedule/access.ts";
 
 /** A value that waits in memory between two reads: from `start` on nothing needs it until `end`. */
 export interface Gap {
@@ -48,7 +47,7 @@ export class Timeline {
 
   /** Bytes that the value takes: none where it takes an input's place. */
   bytes(node: Node): number {
-    return this.#overwrites.has(node) ? 0 : sizeOf(node) * bytesPerElement(node.dtype);
+    return this.#overwrites.has(node) ? 0 : bytesOf(node);
   }
 
   /** The step that writes the value. */

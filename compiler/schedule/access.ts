@@ -2,6 +2,7 @@
  * How an op reads what another computes, seen through the movement ops between them: element for
  * element, one value a row, or otherwise.
  */
+import { bytesPerElement } from "../../graph/dtype.ts";
 import { type Node, topologicalOrder } from "../../graph/node.ts";
 import { isRecompute } from "../../graph/ops/checkpoint.ts";
 import { staticShape, staticSize } from "../../graph/shape.ts";
@@ -67,6 +68,11 @@ export function awaitedBy(operand: Node, isKnown: (node: Node) => boolean): Set<
 /** How many elements the node has; its shape must be bound. */
 export function sizeOf(node: Node): number {
   return staticSize(staticShape(node.shape));
+}
+
+/** How many bytes the node's value takes; its shape must be bound. */
+export function bytesOf(node: Node): number {
+  return sizeOf(node) * bytesPerElement(node.dtype);
 }
 
 /** A read of `producer`. */

@@ -13,10 +13,11 @@
 import type { Node } from "../../graph/node.ts";
 import { staticShape } from "../../graph/shape.ts";
 import { operandOf } from "../lower/attributes.ts";
+import type { FusionRule } from "../fusion_rules.ts";
 import type { RuleReport } from "../report.ts";
-import { type Access, accessOf, awaitedBy, isView, liveOrder, sizeOf } from "./access.ts";
-import { joiningRule } from "./joining.ts";
-import { levelIn } from "./levels.ts";
+import { type Access, accessOf, awaitedBy, bytesOf, isView, liveOrder, sizeOf } from "./access.ts";
+import { joiningRule, reductionMisfit } from "./joining.ts";
+import { levelIn, type Placement } from "./levels.ts";
 import {
   isAttentionForward,
   isAttentionGradient,
@@ -60,6 +61,17 @@ export interface Clustering {
   readonly of: ReadonlyMap<Node, Cluster>;
   /** Every node, inputs before users. */
   readonly order: readonly Node[];
+  /** Ops that did not join the cluster of something they read. */
+  readonly refusals: readonly Refusal[];
+}
+
+/** An op that did not join the cluster of something that it reads. */
+export interface Refusal {
+  readonly rule: FusionRule;
+  readonly node: Node;
+  /** What it reads. */
+  readonly producer: Node;
+  readonly reason: string;
 }
 
 /** Ops in a cluster at most, so that kernels and their expressions stay small. */
@@ -87,6 +99,7 @@ class Clusterer {
   readonly #copies: ReadonlySet<Node>;
   readonly #rules: RuleReport;
   readonly #clusters: Cluster[] = [];
+  readonly #refusals: Refusal[] = [];
   readonly #of = new Map<Node, Cluster>();
   /** The pass over its cluster's row after which a node's value is there; 0 before the first. */
   readonly #passes = new Map<Node, number>();
@@ -116,7 +129,8 @@ class Clusterer {
       if (this.#copies.has(node)) this.#open("rows", node, sizeOf(node));
       else if (isComputed(node)) this.#place(node);
     }
-    return { clusters: this.#clusters, of: this.#of, order: this.#order };
+    const refusals = this.#refusals;
+    return { clusters: this.#clusters, of: this.#of, order: this.#order, refusals };
   }
 
   #place(node: Node): void {
@@ -201,18 +215,40 @@ class Clusterer {
     return found;
   }
 
-  /** Whether the node may join without making a cycle, or the cluster too large. */
-  #mayJoin(cluster: Cluster, node: Node): boolean {
+  /** Why the node may not join: it would make a cycle, or the cluster too large. */
+  #obstacle(cluster: Cluster, node: Node): string | undefined {
     const rule = joiningRule(cluster, node);
-    if (rule !== undefined && !this.#rules.isOn(rule)) return false;
-    if (cluster.members.size >= MAX_MEMBERS || this.#passIn(cluster, node) > MAX_PASSES) {
-      return false;
+    if (rule !== undefined && !this.#rules.isOn(rule)) return `${rule} is off`;
+    if (cluster.members.size >= MAX_MEMBERS) return `the kernel has ${MAX_MEMBERS} ops already`;
+    if (this.#passIn(cluster, node) > MAX_PASSES) {
+      return `it would take more than ${MAX_PASSES} passes over a row`;
     }
     const bit = 1n << BigInt(cluster.id);
     for (const source of this.#sourceClusters(node)) {
-      if (source !== cluster && (source.ancestors & bit) !== 0n) return false;
+      if (source === cluster || (source.ancestors & bit) === 0n) continue;
+      const [other] = source.members.keys();
+      return `what it reads beside that, of ${other?.op.name}'s kernel, itself needs that kernel`;
     }
-    return true;
+    return undefined;
+  }
+
+  #mayJoin(cluster: Cluster, node: Node): boolean {
+    return this.#obstacle(cluster, node) === undefined;
+  }
+
+  /** Where in the cluster an elementwise node would be computed, if it may join. */
+  #placementIn(cluster: Cluster, node: Node, accesses: readonly Access[]): Placement {
+    const placement = levelIn(cluster, node, accesses);
+    const misfit = placement.misfit ?? this.#obstacle(cluster, node);
+    return misfit === undefined ? placement : { misfit };
+  }
+
+  /** Notes that the node does not join the cluster of what it reads, unless the rule is off. */
+  #refuse(rule: FusionRule | undefined, node: Node, cluster: Cluster, reason: string): void {
+    if (rule === undefined || !this.#rules.isOn(rule)) return;
+    const producer = node.inputs.map((input) => accessOf(input).producer)
+      .find((read) => cluster.members.has(read));
+    if (producer !== undefined) this.#refusals.push({ rule, node, producer, reason });
   }
 
   #joinSiblings(kind: ClusterKind, key: string, node: Node): void {
@@ -230,32 +266,29 @@ class Clusterer {
     const access = accessOf(input);
     const total = sizeOf(input);
     if (!reducesTrailingAxes(node)) {
+      const cluster = this.#of.get(access.producer);
+      if (cluster !== undefined) {
+        const reason = "it sums over what that kernel computes side by side";
+        this.#refuse("fuse_columns", node, cluster, reason);
+      }
       const key = `${staticShape(input.shape).join()}/${reducedAxes(node).join()}`;
       return this.#joinSiblings("columns", key, node);
     }
     const rows = sizeOf(node);
     const columns = rows === 0 ? 1 : Math.max(total / rows, 0);
     const cluster = this.#of.get(access.producer);
-    if (cluster !== undefined && this.#reductionFits(cluster, node, access, total, columns)) {
-      cluster.columns = columns;
-      return this.#join(cluster, node, "row");
+    if (cluster !== undefined) {
+      const reason = reductionMisfit(cluster, access, total, columns) ??
+        this.#obstacle(cluster, node);
+      if (reason === undefined) {
+        cluster.columns = columns;
+        return this.#join(cluster, node, "row");
+      }
+      this.#refuse("fuse_rows", node, cluster, reason);
     }
     const sibling = this.#siblingRows(total, columns, node);
     if (sibling !== undefined) return this.#join(sibling, node, "row");
     this.#open("rows", node, total, columns);
-  }
-
-  #reductionFits(
-    cluster: Cluster,
-    node: Node,
-    access: Access,
-    total: number,
-    columns: number,
-  ): boolean {
-    return cluster.kind === "rows" && cluster.total === total &&
-      (cluster.columns === undefined || cluster.columns === columns) &&
-      access.pattern === "same" && cluster.members.get(access.producer) === "full" &&
-      this.#mayJoin(cluster, node);
   }
 
   /** A rows cluster of the same space that reads the same thing: two sums over one input. */
@@ -309,8 +342,11 @@ class Clusterer {
     }
     const latestFirst = [...candidates].sort((a, b) => b.id - a.id);
     for (const cluster of latestFirst) {
-      const level = levelIn(cluster, node, accesses);
-      if (level === undefined || !this.#mayJoin(cluster, node)) continue;
+      const { level, misfit } = this.#placementIn(cluster, node, accesses);
+      if (level === undefined) {
+        this.#refuse(joiningRule(cluster, node), node, cluster, misfit);
+        continue;
+      }
       if (level === "full") {
         for (const other of latestFirst) this.#absorb(cluster, other, node, accesses);
       }
@@ -330,7 +366,14 @@ class Clusterer {
     if (other === cluster || cluster.kind !== "rows" || !isMap || other.total !== cluster.total) {
       return;
     }
-    if (cluster.members.size + other.members.size > MAX_MEMBERS) return;
+    if (cluster.members.size + other.members.size > MAX_MEMBERS) {
+      return this.#refuse(
+        "join_updates",
+        node,
+        other,
+        `together they have over ${MAX_MEMBERS} ops`,
+      );
+    }
     const readsSame = accesses.every(({ producer, pattern }) =>
       !other.members.has(producer) || pattern === "same"
     );
@@ -340,7 +383,15 @@ class Clusterer {
     const needsOther = [...this.#sourceClusters(node)].some(({ ancestors }) =>
       (ancestors & otherBit) !== 0n
     );
-    if (!readsSame || !apart || needsOther) return;
+    if (!readsSame || !apart || needsOther) {
+      const reason = readsSame ? "one of them needs the other" : "it reads one in another order";
+      return this.#refuse("join_updates", node, other, reason);
+    }
+    const read = new Set(
+      accesses.map(({ producer }) => producer).filter((at) => other.members.has(at)),
+    );
+    const bytes = [...read].reduce((total, producer) => total + bytesOf(producer), 0);
+    this.#rules.applied("join_updates", node, `${other.members.size} ops join`, bytes);
     this.#rename(other, cluster);
     const members = [...cluster.members, ...other.members];
     members.sort(([a], [b]) => (this.#position.get(a) ?? 0) - (this.#position.get(b) ?? 0));

@@ -1,7 +1,9 @@
-/** By which rule an op joins a cluster. */
+/** By which rule an op joins a cluster, and why it cannot. */
 import type { Node } from "../../graph/node.ts";
 import type { FusionRule } from "../fusion_rules.ts";
+import type { Access } from "./access.ts";
 import type { Cluster } from "./cluster.ts";
+import { misfitOf } from "./levels.ts";
 import { isReduction } from "./ops.ts";
 
 /** The rule by which the node would join the cluster; none where it is another of its results. */
@@ -18,4 +20,21 @@ export function joiningRule(cluster: Cluster, node: Node): FusionRule | undefine
     case "scatter":
       return undefined;
   }
+}
+
+/** Why a reduction of rows cannot be computed in the cluster of what it reads, if it cannot. */
+export function reductionMisfit(
+  cluster: Cluster,
+  access: Access,
+  total: number,
+  columns: number,
+): string | undefined {
+  if (cluster.kind === "matmul") {
+    return "it needs whole rows, and a matrix product has a tile of them";
+  }
+  if (cluster.kind !== "rows") return "its operand's kernel computes nothing else";
+  if (access.pattern !== "same") return misfitOf(access);
+  const isSameSpace = cluster.members.get(access.producer) === "full" && cluster.total === total &&
+    (cluster.columns ?? columns) === columns;
+  return isSameSpace ? undefined : "its rows are not the rows of its operand's kernel";
 }

@@ -4,6 +4,7 @@
  * The weights stay where they are; each part has an epilogue of its own.
  */
 import type { Node } from "../../graph/node.ts";
+import { staticSize } from "../../graph/shape.ts";
 import type { LoweredKernel } from "../lower/kernel_builder.ts";
 import { renumberBuffers } from "../lower/renumber.ts";
 import type { KernelBuffer, MatmulOperand, MatmulPart, MatmulTerm } from "../loop_ir.ts";
@@ -38,7 +39,7 @@ export function mergeMatmuls(
       const blocking = passed.find((other) => conflict(lowered, other, overwrites));
       if (blocking === undefined && passed.length <= REACH) {
         merged[target] = joined(first, lowered);
-        report.applied(RULE, node, `runs beside ${first.kernel.name}`);
+        report.applied(RULE, node, `runs beside ${first.kernel.name}`, leftBytes(lowered));
         continue;
       }
       const reason = blocking === undefined
@@ -83,6 +84,14 @@ function leftOperandKey({ kernel, bindings }: LoweredKernel): string | undefined
   const { buffer, ...where } = term.a;
   const extents = [part.batch, part.m].map((axes) => axes.map((axis) => axis.extent));
   return JSON.stringify([bindings[buffer]?.id, where, extents, term.k]);
+}
+
+/** Bytes of the left operand, which is read once less. */
+function leftBytes({ kernel }: LoweredKernel): number {
+  const [part] = kernel.kind === "matmul" ? kernel.parts : [];
+  const [term] = part?.terms ?? [];
+  if (part === undefined || term === undefined) return 0;
+  return 4 * staticSize([...[...part.batch, ...part.m].map(({ extent }) => extent), ...term.k]);
 }
 
 function joined(first: LoweredKernel, second: LoweredKernel): LoweredKernel {

@@ -1,8 +1,7 @@
 /** The order in which kernels run. */
-import { bytesPerElement } from "../../graph/dtype.ts";
 import type { Node } from "../../graph/node.ts";
 import type { LoweredKernel } from "../lower/kernel_builder.ts";
-import { accessOf, awaitedBy, sizeOf, valueOperands } from "./access.ts";
+import { accessOf, awaitedBy, bytesOf, valueOperands } from "./access.ts";
 
 /**
  * Orders kernels so that each comes after those whose results it reads and, where there is a choice,
@@ -92,7 +91,7 @@ class LiveMemory {
     const kernel = kernelAt(this.#kernels, at);
     let bytes = 0;
     for (const node of kernel.bindings) {
-      const size = sizeOf(node) * bytesPerElement(node.dtype);
+      const size = bytesOf(node);
       if (kernel.writes.includes(node)) bytes += size;
       else if (this.#readersLeft.get(node) === 1) bytes -= size;
     }

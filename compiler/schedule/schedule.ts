@@ -15,6 +15,7 @@ import { isComputed, isTemplate } from "./ops.ts";
 import type { RuleReport } from "../report.ts";
 import { mergeMatmuls } from "./merge_matmuls.ts";
 import { orderKernels, withAwaited } from "./order.ts";
+import { reportFusion } from "./report_fusion.ts";
 import { isBufferedSource, type KernelPlan, planStores, type StorePlan } from "./stores.ts";
 
 /** Kernels in the order in which they run. */
@@ -41,6 +42,7 @@ export function scheduleModule(
   // What a recomputation starts from is kept, not what that is cheaply made of.
   const kept = nodes.filter(isRecompute).map((node) => accessOf(node).producer);
   const plan = planStores(clustering, outputs, [...operands, ...kept], rules);
+  reportFusion(clustering, plan, rules);
   const kernels = withAwaited(plan.kernels.map((kernel) => lowerKernel(kernel, plan, copies)));
   const position = new Map(clustering.order.map((node, at) => [node, at]));
   const ordered = orderKernels(kernels, position, overwrites, new Set(outputs));

@@ -21,6 +21,8 @@ export interface StorePlan {
   readonly kernels: readonly KernelPlan[];
   /** Whether a buffer holds the node's value. */
   readonly isHeld: (node: Node) => boolean;
+  /** Values that could be computed where they are read but are stored, and why. */
+  readonly refusals: ReadonlyMap<Node, string>;
 }
 
 /** Operations to recompute a value at most, where it would be recomputed several times. */
@@ -93,6 +95,7 @@ class StorePlanner {
   readonly #clustering: Clustering;
   readonly #rules: RuleReport;
   readonly #stored = new Set<Node>();
+  readonly #refusals = new Map<Node, string>();
   readonly #pending: Node[] = [];
   readonly #users = new Map<Node, Use[]>();
   /** What kernels have taken over as only readers. */
@@ -113,7 +116,7 @@ class StorePlanner {
       const stores = [...cluster.members.keys()].filter((node) => this.#stored.has(node));
       if (stores.length > 0) kernels.push({ cluster, stores });
     }
-    return { kernels, isHeld: (node) => this.#isHeld(node) };
+    return { kernels, isHeld: (node) => this.#isHeld(node), refusals: this.#refusals };
   }
 
   /**
@@ -150,29 +153,40 @@ class StorePlanner {
     if (outside.length === 0) return;
     const mayInline = this.#rules.isOn("recompute_cheap_values") && canInline(node) &&
       !isLanding(node);
-    if (!mayInline || !this.#inlinesWell(node, users, outside)) this.#store(node);
+    const reason = mayInline ? this.#whyNotInline(node, users, outside) : undefined;
+    if (reason !== undefined && home.kind === "rows") this.#refusals.set(node, reason);
+    if (!mayInline || reason !== undefined) this.#store(node);
   }
 
-  #inlinesWell(node: Node, users: readonly Use[], outside: readonly Use[]): boolean {
+  /** Why the value is better stored than computed where it is read; undefined where it is not. */
+  #whyNotInline(node: Node, users: readonly Use[], outside: readonly Use[]): string | undefined {
     const { weight, loads } = this.#inlineCost(node);
-    if (weight === Infinity) return false;
-    const own = sizeOf(node);
-    const stretched = outside.some(({ size }) => size > own);
-    if (stretched) return weight <= 2 && loads <= 1;
-    if (weight <= CHEAP && loads <= FEW_LOADS) return true;
+    const cost = `it takes ${weight} operations and ${loads} loads`;
+    if (weight === Infinity) return `it takes more than ${LONGEST} operations`;
+    const most = Math.max(...outside.map(({ size }) => size));
+    if (most > sizeOf(node)) {
+      const often = Math.ceil(most / sizeOf(node));
+      return weight <= 2 && loads <= 1 ? undefined : `${cost}, ${often} times an element`;
+    }
+    if (weight <= CHEAP && loads <= FEW_LOADS) return undefined;
     const [reader] = outside;
     const cluster = reader && this.#clustering.of.get(reader.user);
-    if (cluster === undefined || users.length > outside.length) return false;
     const once = outside.every(({ user, place }) =>
       this.#clustering.of.get(user) === cluster && place === reader?.place
     );
+    if (cluster === undefined || users.length > outside.length || !once) {
+      return `${cost}, and is read in several places`;
+    }
     const passes = cluster.kind === "rows" && cluster.columns !== undefined;
-    if (!once || weight > (passes ? LONGEST_IN_PASSES : LONGEST)) return false;
+    const longest = passes ? LONGEST_IN_PASSES : LONGEST;
+    if (weight > longest) return `${cost}, where its reader takes over at most ${longest}`;
     const taken = this.#taken.get(cluster) ?? { weight: 0, loads: 0 };
     const grown = { weight: taken.weight + weight, loads: taken.loads + loads };
-    if (grown.weight > LONGEST || grown.loads > MOST_LOADS) return false;
+    if (grown.weight > LONGEST || grown.loads > MOST_LOADS) {
+      return `${cost}, and its reader has taken over ${taken.weight} and ${taken.loads} already`;
+    }
     this.#taken.set(cluster, grown);
-    return true;
+    return undefined;
   }
 
   /**

@@ -1,0 +1,78 @@
+/** What the scheduler's rules did, told from the kernels that came of them. */
+import type { Node } from "../../graph/node.ts";
+import { staticShape } from "../../graph/shape.ts";
+import { operandOf } from "../lower/attributes.ts";
+import type { FusionRule } from "../fusion_rules.ts";
+import type { RuleReport } from "../report.ts";
+import { bytesOf, sizeOf } from "./access.ts";
+import type { Cluster, Clustering } from "./cluster.ts";
+import { isAttentionForward } from "./ops.ts";
+import type { KernelPlan, StorePlan } from "./stores.ts";
+
+/** Reports what each kernel has in it that would else be a kernel, and what is one all the same. */
+export function reportFusion(clustering: Clustering, plan: StorePlan, rules: RuleReport): void {
+  const stored = new Set(plan.kernels.flatMap((kernel) => kernel.stores));
+  const planned = new Set(plan.kernels.map((kernel) => kernel.cluster));
+  for (const kernel of plan.kernels) reportKernel(kernel, rules);
+  for (const cluster of clustering.clusters) {
+    if (!planned.has(cluster)) reportRecomputed(cluster, rules);
+  }
+  for (const { rule, node, producer, reason } of clustering.refusals) {
+    const home = clustering.of.get(node);
+    if (home === undefined || !planned.has(home) || !stored.has(producer)) continue;
+    rules.refused(rule, node, reason);
+  }
+  for (const [node, reason] of plan.refusals) {
+    rules.refused("recompute_cheap_values", node, reason);
+  }
+}
+
+/** Bytes that values take to write and to read once. */
+function trafficOf(nodes: readonly Node[]): number {
+  return nodes.reduce((total, node) => total + 2 * bytesOf(node), 0);
+}
+
+function reportKernel({ cluster, stores }: KernelPlan, rules: RuleReport): void {
+  const members = [...cluster.members.keys()];
+  const [first] = members;
+  if (first === undefined) return;
+  if (cluster.kind === "attention" || cluster.kind === "attentionGrad") {
+    return reportAttention(first, rules);
+  }
+  if (members.length === 1) return;
+  const saved = trafficOf(members.filter((node) => !stores.includes(node)));
+  const results = stores.length === 1 ? "" : `, with ${stores.length} results`;
+  const rule = ruleOf(cluster);
+  const what = namesOf(rule === "fuse_epilogue" ? members.slice(1) : members);
+  rules.applied(rule, first, `${what}${results}`, saved);
+}
+
+/** The rule that brings the members together, which are more than one. */
+function ruleOf({ kind, columns }: Cluster): FusionRule {
+  if (kind === "matmul") return "fuse_epilogue";
+  if (kind === "columns") return "fuse_columns";
+  return columns === undefined ? "fuse_elementwise" : "fuse_rows";
+}
+
+/** The distinct ops, in order. */
+function namesOf(nodes: readonly Node[]): string {
+  return [...new Set(nodes.map((node) => node.op.name))].join(", ");
+}
+
+/** The product of queries and keys, and what becomes of it, would each be written and read. */
+function reportAttention(node: Node, rules: RuleReport): void {
+  const queries = operandOf(node, 0);
+  const keys = staticShape(operandOf(node, 1).shape).at(-2) ?? 1;
+  const rows = sizeOf(queries) / (staticShape(queries.shape).at(-1) ?? 1);
+  const rule = isAttentionForward(node) ? "attention_kernel" : "attention_gradient_kernel";
+  const bytes = rows * keys * 4;
+  rules.applied(rule, node, `scores [${rows}, ${keys}] are never stored`, 4 * bytes);
+}
+
+/** A cluster that became no kernel: all that read it compute it. */
+function reportRecomputed(cluster: Cluster, rules: RuleReport): void {
+  const members = [...cluster.members.keys()];
+  const last = members.at(-1);
+  if (last === undefined) return;
+  rules.applied("recompute_cheap_values", last, namesOf(members), trafficOf(members));
+}
