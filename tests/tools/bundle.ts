@@ -71,7 +71,7 @@ async function buildText(entry: URL, define: Record<string, string>): Promise<Bu
 }
 
 /** What op records say about themselves is for people, and nothing that runs reads it. */
-const DOC_FIELD = /^  doc:(?:\s+"(?:[^"\\\n]|\\.)*"(?: \+)?)+,\n/gm;
+const DOC_FIELD = /^ {2}doc:(?:\s+"(?:[^"\\\n]|\\.)*"(?: \+)?)+,\n/gm;
 
 const withoutDocs: esbuild.Plugin = {
   name: "without docs",
