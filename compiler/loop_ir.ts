@@ -9,55 +9,12 @@
  * All indices count elements, not bytes, and are never negative.
  */
 import type { DType } from "../graph/dtype.ts";
+import type { BinaryOp, UnaryOp } from "./scalar_ops.ts";
+
+export type { BinaryOp, UnaryOp } from "./scalar_ops.ts";
 
 /** Types that arithmetic is done in. Storage types are converted on load and on store. */
 export type ScalarType = "f32" | "i32" | "u32" | "bool";
-
-/** Functions of one scalar. */
-export type UnaryOp =
-  | "neg"
-  | "abs"
-  | "sign"
-  | "exp"
-  | "log"
-  | "log1p"
-  | "sqrt"
-  | "rsqrt"
-  | "reciprocal"
-  | "tanh"
-  | "erf"
-  | "sigmoid"
-  | "sin"
-  | "cos"
-  | "floor"
-  | "ceil"
-  | "round"
-  | "not";
-
-/**
- * Functions of two scalars. Comparisons give `bool`. On whole numbers `div` and `rem` truncate;
- * `shiftRight` is logical on u32 and arithmetic on i32. `max` and `min` return NaN if either is.
- */
-export type BinaryOp =
-  | "add"
-  | "sub"
-  | "mul"
-  | "div"
-  | "rem"
-  | "pow"
-  | "max"
-  | "min"
-  | "equal"
-  | "notEqual"
-  | "less"
-  | "lessEqual"
-  | "greater"
-  | "greaterEqual"
-  | "and"
-  | "or"
-  | "xor"
-  | "shiftLeft"
-  | "shiftRight";
 
 /** A pure scalar expression. Loads are from buffers that the kernel does not write elsewhere. */
 export type Expr =

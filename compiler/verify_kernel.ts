@@ -3,7 +3,6 @@ import type {
   Accumulator,
   AttentionGradKernel,
   AttentionKernel,
-  BinaryOp,
   ColumnOperand,
   Expr,
   Kernel,
@@ -23,6 +22,7 @@ import type {
 } from "./loop_ir.ts";
 import { sizeIn } from "./sizes.ts";
 import { scalarType } from "./lower/values.ts";
+import { isComparison } from "./scalar_ops.ts";
 import { VerifyError } from "./verify.ts";
 
 /**
@@ -132,15 +132,6 @@ interface OperandExtents {
   readonly free: readonly number[];
   readonly k: readonly number[];
 }
-
-const COMPARISONS: ReadonlySet<string> = new Set<BinaryOp>([
-  "equal",
-  "notEqual",
-  "less",
-  "lessEqual",
-  "greater",
-  "greaterEqual",
-]);
 
 class KernelChecker {
   readonly #kernel: string;
@@ -286,7 +277,7 @@ class KernelChecker {
       case "binary":
         check(expr.a);
         check(expr.b, expr.a.type);
-        return this.#require(expr, COMPARISONS.has(expr.op) ? "bool" : expr.a.type, expr.op);
+        return this.#require(expr, isComparison(expr.op) ? "bool" : expr.a.type, expr.op);
       case "select":
       case "guarded":
         check(expr.condition, "bool");

@@ -6,7 +6,8 @@ import type { DType } from "../../graph/dtype.ts";
 import type { Node } from "../../graph/node.ts";
 import { staticShape, staticSize } from "../../graph/shape.ts";
 import { Index, integerConstant, unflatten } from "../index_expr.ts";
-import type { BinaryOp, Expr, ScalarType, UnaryOp } from "../loop_ir.ts";
+import type { Expr, ScalarType } from "../loop_ir.ts";
+import { isBinaryOp, isUnaryOp } from "../scalar_ops.ts";
 import { isView } from "../schedule/access.ts";
 import { numberAttr, numbersAttr, operandOf, uniformConstant } from "./attributes.ts";
 import { clampedIndex } from "./ranges.ts";
@@ -26,57 +27,6 @@ export function scalarType(dtype: DType): ScalarType {
 /** A constant of the type. */
 export function scalarConstant(type: ScalarType, value: number): Expr {
   return { kind: "const", type, value };
-}
-
-const UNARY: ReadonlySet<string> = new Set<UnaryOp>([
-  "neg",
-  "abs",
-  "sign",
-  "exp",
-  "log",
-  "log1p",
-  "sqrt",
-  "rsqrt",
-  "reciprocal",
-  "tanh",
-  "erf",
-  "sigmoid",
-  "sin",
-  "cos",
-  "floor",
-  "ceil",
-  "round",
-  "not",
-]);
-
-const BINARY: ReadonlySet<string> = new Set<BinaryOp>([
-  "add",
-  "sub",
-  "mul",
-  "div",
-  "rem",
-  "pow",
-  "max",
-  "min",
-  "equal",
-  "notEqual",
-  "less",
-  "lessEqual",
-  "greater",
-  "greaterEqual",
-  "and",
-  "or",
-  "xor",
-  "shiftLeft",
-  "shiftRight",
-]);
-
-function isUnary(name: string): name is UnaryOp {
-  return UNARY.has(name);
-}
-
-function isBinary(name: string): name is BinaryOp {
-  return BINARY.has(name);
 }
 
 /** Builds expressions for nodes at indices; the same node at the same index is one object. */
@@ -112,10 +62,10 @@ export class ValueBuilder {
   #compute(node: Node, indices: readonly Index[]): Expr {
     const type = scalarType(node.dtype);
     const name = node.op.name;
-    if (isUnary(name)) {
+    if (isUnaryOp(name)) {
       return { kind: "unary", op: name, type, a: this.#operand(node, 0, indices) };
     }
-    if (isBinary(name)) {
+    if (isBinaryOp(name)) {
       const a = this.#operand(node, 0, indices);
       return { kind: "binary", op: name, type, a, b: this.#operand(node, 1, indices) };
     }

@@ -1,37 +1,16 @@
 /** Merged contractions: counted, explained, and compared with the reference, forward and gradient. */
-import { evaluateGraph } from "../../backends/reference/evaluate.ts";
 import { gradients } from "../../compiler/autodiff.ts";
 import type { FusionRule } from "../../compiler/fusion_rules.ts";
 import type { Program } from "../../compiler/program.ts";
 import * as g from "../../graph/mod.ts";
 import type { Node } from "../../graph/mod.ts";
-import { staticShape, staticSize } from "../../graph/shape.ts";
 import { vit } from "../../models/mod.ts";
 import { assert, assertEquals, assertStringIncludes } from "../support/assert.ts";
-import { InterpretedProgram } from "../support/interpret_program.ts";
-import { lowered, moduleOf } from "../support/lowered.ts";
-import { relativeError } from "../support/random_graphs.ts";
+import { assertLowersRight } from "../support/compare_lowered.ts";
 
-/** Lowers, checks the values by interpretation against the f64 reference, and gives the program. */
+/** Lowers, checks the values against the f64 reference, and gives the program. */
 function checked(outputs: Record<string, Node>): Program {
-  const program = lowered(outputs);
-  const interpreted = new InterpretedProgram(program);
-  const values = new Map([...moduleOf(outputs).inputs].map(([path, node], index) => {
-    const shape = staticShape(node.shape);
-    const data = Float64Array.from(
-      { length: staticSize(shape) },
-      (_, at) => Math.fround(Math.sin(at * 1.7 + index)),
-    );
-    interpreted.write(path, data);
-    return [path, { dtype: node.dtype, shape, data }];
-  }));
-  interpreted.run();
-  const expected = evaluateGraph(Object.values(outputs), values);
-  for (const [path, node] of Object.entries(outputs)) {
-    const error = relativeError(interpreted.read(path), expected.get(node)?.data ?? []);
-    assert(error < 2e-6, `${path} is off by ${error}`);
-  }
-  return program;
+  return assertLowersRight(outputs, {}, {}, 2e-6);
 }
 
 /** Parts and terms of every matmul, such as `3x1` for three parts of one term each. */

@@ -11,8 +11,9 @@ import { errorAgainst } from "./conformance.ts";
 import { InterpretedProgram } from "./interpret_program.ts";
 import { lowered, moduleOf } from "./lowered.ts";
 
-/** Error allowed, relative to the largest magnitude of an output (at least 1). */
+/** Error allowed, relative to the largest magnitude of an output, which counts as at least `LEAST`. */
 const TOLERANCE = 1e-5;
+const LEAST = 0.1;
 
 /** Numbers that every element type holds exactly enough, different at every place. */
 function defaultValue(dtype: DType, at: number, seed: number): number {
@@ -39,11 +40,12 @@ function inputValues(
 ): Map<string, ReferenceTensor> {
   const values = new Map<string, ReferenceTensor>();
   for (const [path, node] of inputs) {
+    const seed = values.size;
     const shape = node.shape.map((size) => bindDim(size, options.bind ?? {}));
     const numbers = given[path] ??
       Array.from(
         { length: staticSize(shape) },
-        (_, at) => defaultValue(node.dtype, at, path.length),
+        (_, at) => defaultValue(node.dtype, at, seed),
       );
     values.set(path, { dtype: node.dtype, shape, data: Float64Array.from(numbers) });
   }
@@ -58,11 +60,14 @@ function text(values: ArrayLike<number>): string {
 /**
  * Lowers the graph of the outputs, runs it interpreted, and asserts that every output is what the
  * reference says. Returns the program.
+ *
+ * @param tolerance Error allowed, relative to the largest magnitude of an output (at least 0.1).
  */
 export function assertLowersRight(
   outputs: Record<string, Node>,
   given: Readonly<Record<string, readonly number[]>> = {},
   options: Partial<LowerOptions> = {},
+  tolerance: number = TOLERANCE,
 ): Program {
   const { inputs } = moduleOf(outputs);
   const values = inputValues(inputs, given, options);
@@ -74,9 +79,9 @@ export function assertLowersRight(
   for (const [path, node] of Object.entries(outputs)) {
     const wanted = expected.get(node)?.data ?? new Float64Array();
     const found = interpreted.read(path);
-    const error = errorAgainst(found, wanted);
+    const error = errorAgainst(found, wanted, LEAST);
     assert(
-      error <= TOLERANCE,
+      error <= tolerance,
       `Output "${path}" is off by ${error}: wanted [${text(wanted)}], found [${text(found)}]`,
     );
   }

@@ -68,10 +68,14 @@ export function conformanceCases(): ConformanceCase[] {
   return OP_CASES.flatMap(casesOf);
 }
 
-/** Largest difference, relative to the largest finite magnitude, which counts as at least 1. */
-export function errorAgainst(actual: ArrayLike<number>, expected: ArrayLike<number>): number {
+/** Largest difference, relative to the largest finite magnitude, which counts as at least `least`. */
+export function errorAgainst(
+  actual: ArrayLike<number>,
+  expected: ArrayLike<number>,
+  least = 1,
+): number {
   if (actual.length !== expected.length) return Infinity;
-  let scale = 1;
+  let scale = least;
   for (let at = 0; at < expected.length; at++) {
     const size = Math.abs(expected[at] ?? NaN);
     if (Number.isFinite(size)) scale = Math.max(scale, size);

@@ -11,16 +11,8 @@ import type {
   Statement,
   UnaryOp,
 } from "../../compiler/loop_ir.ts";
+import { isComparison } from "../../compiler/scalar_ops.ts";
 import type { DType } from "../../graph/dtype.ts";
-
-const COMPARISONS = new Set<BinaryOp>([
-  "equal",
-  "notEqual",
-  "less",
-  "lessEqual",
-  "greater",
-  "greaterEqual",
-]);
 
 /** A constant. */
 export function constant(value: number, type: ScalarType = "f32"): Expr {
@@ -44,7 +36,7 @@ export function unary(op: UnaryOp, a: Expr): Expr {
 
 /** A function of two scalars. */
 export function binary(op: BinaryOp, a: Expr, b: Expr): Expr {
-  return { kind: "binary", op, type: COMPARISONS.has(op) ? "bool" : a.type, a, b };
+  return { kind: "binary", op, type: isComparison(op) ? "bool" : a.type, a, b };
 }
 
 /** `a + b + ...`. */
