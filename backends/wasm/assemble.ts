@@ -5,6 +5,7 @@
  */
 import type { Kernel, Size } from "../../compiler/loop_ir.ts";
 import type { Program } from "../../compiler/program.ts";
+import type { AddressType } from "./address_instructions.ts";
 import { emitBarrier, stepAddress } from "./barrier.ts";
 import {
   argumentsOffset,
@@ -36,6 +37,7 @@ export interface AssembleOptions {
 export interface AssembledProgram {
   readonly bytes: Uint8Array<ArrayBuffer>;
   readonly pages: number;
+  readonly addressType: AddressType;
   readonly layout: MemoryLayout;
   /** What to write at `layout.commands`. */
   readonly commandWords: Int32Array;
@@ -70,7 +72,8 @@ export function assemble(program: Program, options: AssembleOptions): AssembledP
   const pages = Math.ceil(layout.bytes / PAGE_BYTES);
   module.importMemory("env", "memory", { pages, shared: options.shared });
   const { words, commands } = encodeCommands(program, draft, layout);
-  return { bytes: module.build(), pages, layout, commandWords: words, commands };
+  const { addressType } = module;
+  return { bytes: module.build(), pages, addressType, layout, commandWords: words, commands };
 }
 
 /**

@@ -39,6 +39,13 @@ export class ByteBuffer {
     this.byte(rest);
   }
 
+  /** An unsigned whole number up to 2^53 - 1 in LEB128. */
+  u53(value: number): void {
+    if (!Number.isSafeInteger(value) || value <= 0xffffffff) return this.u32(value);
+    this.byte((value % 0x80) + 0x80);
+    this.u53(Math.floor(value / 0x80));
+  }
+
   /** A signed 32-bit whole number in LEB128; unsigned ones up to 2^32 - 1 wrap. */
   s32(value: number): void {
     if (!Number.isInteger(value) || value < -0x80000000 || value > 0xffffffff) {

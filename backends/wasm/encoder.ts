@@ -12,11 +12,18 @@
  * const bytes = module.build();
  * ```
  */
+import type { AddressType } from "./address_instructions.ts";
 import { ByteBuffer } from "./byte_buffer.ts";
-import { FunctionBuilder, type FunctionType } from "./function_builder.ts";
+import { type DeclaredType, FunctionBuilder, type FunctionType } from "./function_builder.ts";
 import { VALUE_TYPES, type ValueType } from "./opcodes.ts";
 
-export { FunctionBuilder, type FunctionType, type Label, type Local } from "./function_builder.ts";
+export {
+  type DeclaredType,
+  FunctionBuilder,
+  type FunctionType,
+  type Label,
+  type Local,
+} from "./function_builder.ts";
 export type { ValueType } from "./opcodes.ts";
 
 /** An imported memory of fixed size. */
@@ -25,8 +32,10 @@ export interface MemoryType {
   readonly pages: number;
   /** Whether threads share it. */
   readonly shared: boolean;
-  /** Whether addresses are 64 bits wide. */
-  readonly memory64?: boolean;
+}
+
+interface PlainFunctionType extends FunctionType {
+  readonly params: readonly ValueType[];
 }
 
 interface ImportedFunction {
@@ -58,7 +67,9 @@ const SECTION = {
 
 /** A module under construction. Imports come first, since they shift the functions' indices. */
 export class ModuleBuilder {
-  readonly #types: FunctionType[] = [];
+  /** How wide the memory's addresses are: i64 takes an engine with memory64. */
+  readonly addressType: AddressType;
+  readonly #types: PlainFunctionType[] = [];
   readonly #typeIndex = new Map<string, number>();
   readonly #imports: ImportedFunction[] = [];
   readonly #functions: FunctionBuilder[] = [];
@@ -69,6 +80,20 @@ export class ModuleBuilder {
     | { readonly module: string; readonly name: string; readonly type: MemoryType }
     | undefined;
   #table: readonly number[] = [];
+
+  constructor(addressType: AddressType = "i32") {
+    this.addressType = addressType;
+  }
+
+  /** Bytes that an address takes in memory. */
+  get addressBytes(): number {
+    return this.addressType === "i32" ? 4 : 8;
+  }
+
+  /** The value type that is meant. */
+  valueType(type: DeclaredType): ValueType {
+    return type === "address" ? this.addressType : type;
+  }
 
   /** Imports the module's one memory; its initial and maximum sizes are equal. */
   importMemory(module: string, name: string, type: MemoryType): void {
@@ -105,10 +130,11 @@ export class ModuleBuilder {
 
   /** Index of a function type; equal types share one. */
   typeIndex(type: FunctionType): number {
-    const key = `${type.params.join()}>${type.results.join()}`;
+    const params = type.params.map((param) => this.valueType(param));
+    const key = `${params.join()}>${type.results.join()}`;
     const known = this.#typeIndex.get(key);
     if (known !== undefined) return known;
-    this.#types.push(type);
+    this.#types.push({ params, results: type.results });
     this.#typeIndex.set(key, this.#types.length - 1);
     return this.#types.length - 1;
   }
@@ -150,7 +176,7 @@ export class ModuleBuilder {
     this.#elementSection(out);
     if (this.#data.length > 0) sectionOf(out, SECTION.dataCount, (to) => to.u32(this.#data.length));
     section(out, SECTION.code, this.#functions, (to, f) => to.sized(f.body()));
-    section(out, SECTION.data, this.#data, writeData);
+    section(out, SECTION.data, this.#data, (to, segment) => this.#writeData(to, segment));
     this.#nameSection(out);
     return new Uint8Array(out.view());
   }
@@ -171,7 +197,7 @@ export class ModuleBuilder {
       to.name(memory.module);
       to.name(memory.name);
       to.byte(2);
-      to.byte(1 + (memory.type.shared ? 2 : 0) + (memory.type.memory64 ? 4 : 0));
+      to.byte(1 + (memory.type.shared ? 2 : 0) + (this.addressType === "i64" ? 4 : 0));
       to.u32(memory.type.pages);
       to.u32(memory.type.pages);
     });
@@ -192,10 +218,20 @@ export class ModuleBuilder {
     if (this.#table.length === 0) return;
     section(out, SECTION.element, [this.#table], (to, functions) => {
       to.u32(0);
-      writeAddress(to, 0);
+      writeOffset(to, "i32", 0);
       to.u32(functions.length);
       for (const index of functions) to.u32(index);
     });
+  }
+
+  #writeData(to: ByteBuffer, { address, bytes }: DataSegment): void {
+    if (address === undefined) {
+      to.u32(1);
+    } else {
+      to.u32(0);
+      writeOffset(to, this.addressType, address);
+    }
+    to.sized(bytes);
   }
 
   #nameSection(out: ByteBuffer): void {
@@ -239,24 +275,16 @@ function writeTypes(to: ByteBuffer, types: readonly ValueType[]): void {
   for (const type of types) to.byte(VALUE_TYPES[type]);
 }
 
-function writeFunctionType(to: ByteBuffer, type: FunctionType): void {
+function writeFunctionType(to: ByteBuffer, type: PlainFunctionType): void {
   to.byte(FUNCTION_TYPE);
   writeTypes(to, type.params);
   writeTypes(to, type.results);
 }
 
-function writeAddress(to: ByteBuffer, address: number): void {
-  to.byte(0x41);
-  to.s32(address);
+/** A constant expression: where in a table or a memory something goes. */
+function writeOffset(to: ByteBuffer, type: AddressType, offset: number): void {
+  to.byte(type === "i32" ? 0x41 : 0x42);
+  if (type === "i32") to.s32(offset);
+  else to.s64(BigInt(offset));
   to.byte(0x0b);
-}
-
-function writeData(to: ByteBuffer, segment: DataSegment): void {
-  if (segment.address === undefined) {
-    to.u32(1);
-  } else {
-    to.u32(0);
-    writeAddress(to, segment.address);
-  }
-  to.sized(segment.bytes);
 }

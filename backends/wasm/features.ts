@@ -1,4 +1,5 @@
 /** What the running engine's WebAssembly can do. */
+import type { AddressType } from "./address_instructions.ts";
 import { type MemoryType, ModuleBuilder } from "./encoder.ts";
 import type { FunctionBuilder } from "./function_builder.ts";
 
@@ -14,8 +15,12 @@ export interface WasmFeatures {
   readonly memory64: boolean;
 }
 
-function accepts(memory: MemoryType, body: (f: FunctionBuilder) => void): boolean {
-  const module = new ModuleBuilder();
+function accepts(
+  memory: MemoryType,
+  body: (f: FunctionBuilder) => void,
+  addresses: AddressType = "i32",
+): boolean {
+  const module = new ModuleBuilder(addresses);
   module.importMemory("env", "memory", memory);
   body(module.function("probe", { params: [], results: [] }));
   return WebAssembly.validate(module.build());
@@ -41,10 +46,10 @@ export function wasmFeatures(): WasmFeatures {
       f.atomic.rmw_add();
       f.drop();
     }),
-    memory64: accepts({ ...plain, memory64: true }, (f) => {
+    memory64: accepts(plain, (f) => {
       f.i64.const(0n);
       f.i32.load();
       f.drop();
-    }),
+    }, "i64"),
   };
 }

@@ -1,4 +1,5 @@
 /** A WebAssembly function body under construction. */
+import { type AddressInstructions, addressInstructions } from "./address_instructions.ts";
 import { ByteBuffer } from "./byte_buffer.ts";
 import type { ModuleBuilder } from "./encoder.ts";
 import {
@@ -8,9 +9,12 @@ import {
 } from "./instruction_namespaces.ts";
 import { PREFIX, VALUE_TYPES, type ValueType } from "./opcodes.ts";
 
+/** A value type, or that of the module's addresses. */
+export type DeclaredType = ValueType | "address";
+
 /** Parameters and results of a function. */
 export interface FunctionType {
-  readonly params: readonly ValueType[];
+  readonly params: readonly DeclaredType[];
   readonly results: readonly ValueType[];
 }
 
@@ -50,6 +54,7 @@ export class FunctionBuilder implements NumericNamespaces {
   readonly f32x4: NamespaceSet["f32x4"];
   readonly f64x2: NamespaceSet["f64x2"];
   readonly atomic: NamespaceSet["atomic"];
+  readonly address: AddressInstructions;
   readonly #module: ModuleBuilder;
   readonly #code = new ByteBuffer();
   readonly #prologue = new ByteBuffer();
@@ -62,8 +67,11 @@ export class FunctionBuilder implements NumericNamespaces {
     this.name = name;
     this.type = type;
     this.index = index;
-    this.#params = type.params.map((param, position) => ({ index: position, type: param }));
-    const spaces = numericNamespaces(this.#code);
+    this.#params = type.params.map((param, position) => ({
+      index: position,
+      type: module.valueType(param),
+    }));
+    const spaces = numericNamespaces(this.#code, module.addressType);
     this.i32 = spaces.i32;
     this.i64 = spaces.i64;
     this.f32 = spaces.f32;
@@ -76,6 +84,7 @@ export class FunctionBuilder implements NumericNamespaces {
     this.f32x4 = spaces.f32x4;
     this.f64x2 = spaces.f64x2;
     this.atomic = spaces.atomic;
+    this.address = addressInstructions(module.addressType, spaces.i32, spaces.i64);
   }
 
   /** Bytes of code so far: what an unrolling decision may look at. */
@@ -95,7 +104,8 @@ export class FunctionBuilder implements NumericNamespaces {
   }
 
   /** A new local variable, zero at the start of the function. */
-  local(type: ValueType): Local {
+  local(declared: DeclaredType): Local {
+    const type = this.#module.valueType(declared);
     const local = { index: this.#params.length + this.#locals.length, type };
     this.#locals.push(local);
     return local;

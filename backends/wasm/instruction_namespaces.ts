@@ -1,4 +1,5 @@
 /** The instruction methods of a function builder, made from the opcode tables. */
+import type { AddressType } from "./address_instructions.ts";
 import type { ByteBuffer } from "./byte_buffer.ts";
 import {
   F32_LOADS,
@@ -51,7 +52,7 @@ function log2Alignment(align: number, natural: number): number {
 }
 
 /** Methods that append instructions to `code`, by WebAssembly namespace. */
-export function numericNamespaces(code: ByteBuffer) {
+export function numericNamespaces(code: ByteBuffer, addressType: AddressType) {
   const scalar = <K extends string>(table: { readonly [Key in K]: number }) =>
     mapTable(table, (op) => () => code.byte(op));
   const simdOp = (op: number): void => {
@@ -67,7 +68,8 @@ export function numericNamespaces(code: ByteBuffer) {
     });
   const operand = (offset: number, align: number, natural: number): void => {
     code.u32(log2Alignment(align, natural));
-    code.u32(offset);
+    if (addressType === "i32") code.u32(offset);
+    else code.u53(offset);
   };
   const memory = <K extends string>(table: { readonly [Key in K]: MemoryOp }) =>
     mapTable(table, ([op, natural]) => (offset = 0, align = natural): void => {

@@ -4,6 +4,7 @@ import { staticSize } from "../../graph/shape.ts";
 import type { Program, ProgramConstant, ProgramPort } from "../../compiler/program.ts";
 import { OutOfMemoryError } from "../errors.ts";
 import { type HostData, type HostTensor, viewHostData } from "../host_array.ts";
+import type { AddressType } from "./address_instructions.ts";
 import { type AssembledProgram, PAGE_BYTES } from "./assemble.ts";
 
 /** Makes a memory; the engine's own constructor except in tests. */
@@ -11,18 +12,31 @@ export type MemoryConstructor = new (
   descriptor: WebAssembly.MemoryDescriptor,
 ) => WebAssembly.Memory;
 
+/** A memory that a module imports. */
+export interface MemoryNeeds {
+  readonly pages: number;
+  readonly shared: boolean;
+  readonly addressType: AddressType;
+}
+
 /**
  * Memory of exactly this many pages.
  *
  * @throws {OutOfMemoryError} When the engine refuses.
  */
 export function allocate(
-  pages: number,
-  shared: boolean,
+  { pages, shared, addressType }: MemoryNeeds,
   Memory: MemoryConstructor = WebAssembly.Memory,
 ): WebAssembly.Memory {
+  const size = addressType === "i32" ? pages : BigInt(pages);
+  const descriptor = { initial: size, maximum: size, shared };
   try {
-    return new Memory({ initial: pages, maximum: pages, shared });
+    // TypeScript's library knows no memories with 64-bit addresses, whose sizes are BigInts.
+    return new Memory(
+      (addressType === "i32"
+        ? descriptor
+        : { ...descriptor, address: addressType }) as WebAssembly.MemoryDescriptor,
+    );
   } catch (error) {
     if (!(error instanceof RangeError)) throw error;
     const reason = `the engine refused (${error.message}): bind smaller sizes, such as the batch's`;

@@ -93,7 +93,7 @@ export class WasmExecutable implements Executable {
     const shared = threads > 1;
     const spins = mayMeetSpinning(threads) ? BARRIER_SPINS : CROWDED_SPINS;
     const assembled = assemble(program, { threads, shared, spins, emit });
-    const memory = allocate(assembled.pages, shared, options.Memory);
+    const memory = allocate({ ...assembled, shared }, options.Memory);
     const programMemory = new ProgramMemory(program, assembled, memory);
     const module = await WebAssembly.compile(assembled.bytes);
     const pool = shared ? options.pool ?? await WorkerPool.acquire(threads) : undefined;

@@ -2,11 +2,15 @@
 import type { Kernel } from "../../compiler/loop_ir.ts";
 import { interpretKernel } from "../../backends/reference/loop_interpreter.ts";
 import { emitKernel } from "../../backends/wasm/emit_kernel.ts";
+import type { AddressType } from "../../backends/wasm/address_instructions.ts";
 import { ModuleBuilder } from "../../backends/wasm/encoder.ts";
+import { wasmFeatures } from "../../backends/wasm/features.ts";
+import { allocate } from "../../backends/wasm/memory.ts";
 import type { EmittedKernel, TemplateOptions } from "../../backends/wasm/templates/template.ts";
 
 const PAGE_BYTES = 65536;
 const GUARD_BYTES = 64;
+const MEMORY64 = wasmFeatures().memory64;
 
 /** A kernel that a template emits. */
 export type TemplateKernel = Exclude<Kernel, { readonly kind: "loops" }>;
@@ -37,8 +41,12 @@ export interface LoadedTemplate {
 }
 
 /** Compiles a kernel of f32 buffers into a memory that is just large enough, full of NaN. */
-export function loadTemplate(kernel: TemplateKernel, options: TemplateOptions): LoadedTemplate {
-  const module = new ModuleBuilder();
+export function loadTemplate(
+  kernel: TemplateKernel,
+  options: TemplateOptions,
+  addressType: AddressType = "i32",
+): LoadedTemplate {
+  const module = new ModuleBuilder(addressType);
   const emitted = emitKernel(module, kernel, options);
   let end = GUARD_BYTES;
   const reserve = (bytes: number) => {
@@ -52,7 +60,7 @@ export function loadTemplate(kernel: TemplateKernel, options: TemplateOptions): 
   const pages = Math.ceil(end / PAGE_BYTES);
   module.importMemory("env", "memory", { pages, shared: false });
   emitted.phases.forEach((phase, index) => module.export(`phase${index}`, phase.functionIndex));
-  const memory = new WebAssembly.Memory({ initial: pages, maximum: pages });
+  const memory = allocate({ pages, shared: false, addressType });
   const instance = new WebAssembly.Instance(new WebAssembly.Module(module.build()), {
     env: { memory },
   });
@@ -64,7 +72,9 @@ export function loadTemplate(kernel: TemplateKernel, options: TemplateOptions): 
     emitted.phases.forEach((phase, index) => {
       const call = instance.exports[`phase${index}`];
       if (typeof call !== "function") throw new TypeError(`Phase ${index} is not exported`);
-      split(phase.units, (lo, hi) => call(lo, hi, ...addresses, scratch, shared));
+      const places = [...addresses, scratch, shared]
+        .map((address) => addressType === "i32" ? address : BigInt(address));
+      split(phase.units, (lo, hi) => call(lo, hi, ...places));
     });
   };
   return { emitted, arrays, run };
@@ -78,8 +88,8 @@ export interface Comparison {
 }
 
 /**
- * Fills the read buffers by `fill` and runs the kernel on WebAssembly, divided in several ways that
- * must agree bit for bit, and in the interpreter.
+ * Fills the read buffers by `fill` and runs the kernel on WebAssembly, divided in several ways and
+ * with addresses of both widths, which must agree bit for bit, and in the interpreter.
  */
 export function compareTemplate(
   kernel: TemplateKernel,
@@ -94,11 +104,15 @@ export function compareTemplate(
   const start = loaded.arrays.map((array) => array.slice());
   loaded.run();
   const results = loaded.arrays.map((array) => array.slice());
+  const again = ({ arrays, run }: LoadedTemplate, split: UnitSplit, by: string): void => {
+    arrays.forEach((array, index) => array.set(start[index] ?? []));
+    run(split);
+    arrays.forEach((array, index) => checkSame(kernel, index, array, results[index], by));
+  };
   for (const split of [oneByOneBackwards, inTwoCalls]) {
-    loaded.arrays.forEach((array, index) => array.set(start[index] ?? []));
-    loaded.run(split);
-    loaded.arrays.forEach((array, index) => checkSame(kernel, index, array, results[index]));
+    again(loaded, split, "how units are divided");
   }
+  if (MEMORY64) again(loadTemplate(kernel, options, "i64"), inTwoCalls, "the width of addresses");
   const expected = start.map((array) => array.slice());
   interpretKernel(kernel, expected);
   return kernel.buffers.flatMap((buffer, index) => {
@@ -113,6 +127,7 @@ function checkSame(
   index: number,
   array: Float32Array,
   wanted: Float32Array | undefined,
+  by: string,
 ): void {
   if (wanted === undefined) throw new RangeError(`Kernel ${kernel.name} has no buffer ${index}`);
   const bits = (values: Float32Array) =>
@@ -120,11 +135,10 @@ function checkSame(
   const [first, second] = [bits(array), bits(wanted)];
   const at = first.findIndex((word, element) => word !== second[element]);
   if (at < 0) return;
+  const name = kernel.buffers[index]?.name;
   throw new Error(
-    `Buffer ${
-      kernel.buffers[index]?.name
-    } of ${kernel.name} depends on how the units are divided: ` +
-      `element ${at} is ${array[at]} or ${wanted[at]}`,
+    `Buffer ${name} of ${kernel.name} depends on ${by}: element ${at} is ${array[at]} or ` +
+      `${wanted[at]}`,
   );
 }
 

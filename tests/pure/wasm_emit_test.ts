@@ -34,7 +34,12 @@ import {
 } from "../support/loop_ir.ts";
 import { compileKernel } from "../support/wasm_kernel.ts";
 
-const MODES = wasmFeatures().relaxedSimd ? [false, true] : [false];
+const FEATURES = wasmFeatures();
+const MODES = [
+  { relaxed: false, addresses: "i32" },
+  ...FEATURES.relaxedSimd ? [{ relaxed: true, addresses: "i32" } as const] : [],
+  ...FEATURES.memory64 ? [{ relaxed: false, addresses: "i64" } as const] : [],
+] as const;
 
 function fill(data: BufferData, seed: number, scale = 3): void {
   let state = seed * 2654435761 >>> 0;
@@ -77,8 +82,8 @@ function check(
   sizes: readonly number[] = [],
 ): BufferData[][] {
   const plain = withSizes(kernel, sizes);
-  return MODES.map((relaxed) => {
-    const whole = compileKernel(kernel, relaxed, sizes);
+  return MODES.map(({ relaxed, addresses }) => {
+    const whole = compileKernel(kernel, relaxed, sizes, addresses);
     prepare(whole.data);
     const inputs = whole.data.map((data) => data.slice());
     const want = whole.data.map((data) => data.slice());

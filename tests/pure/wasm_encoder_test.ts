@@ -1,12 +1,15 @@
 import fc from "../support/fast_check.ts";
 import {
   type FunctionBuilder,
+  type FunctionType,
   type MemoryType,
   ModuleBuilder,
   type ValueType,
 } from "../../backends/wasm/encoder.ts";
+import type { AddressType } from "../../backends/wasm/address_instructions.ts";
 import { ByteBuffer } from "../../backends/wasm/byte_buffer.ts";
 import { wasmFeatures } from "../../backends/wasm/features.ts";
+import { allocate } from "../../backends/wasm/memory.ts";
 import {
   F32X4_OPS,
   F64X2_OPS,
@@ -17,7 +20,7 @@ import {
 } from "../../backends/wasm/opcodes.ts";
 import { assert, assertEquals, assertStringIncludes, assertThrows } from "../support/assert.ts";
 
-type Callable = (...parameters: number[]) => number;
+type Callable = (...parameters: (number | bigint)[]) => number;
 
 function exported(instance: WebAssembly.Instance, name: string): Callable {
   const value = instance.exports[name];
@@ -33,22 +36,19 @@ interface Built {
 }
 
 function build(
-  params: readonly ValueType[],
+  params: FunctionType["params"],
   results: readonly ValueType[],
   body: (f: FunctionBuilder, module: ModuleBuilder) => void,
   type: MemoryType = { pages: 1, shared: false },
+  addressType: AddressType = "i32",
 ): Built {
-  const module = new ModuleBuilder();
+  const module = new ModuleBuilder(addressType);
   module.importMemory("env", "memory", type);
   const f = module.function("main", { params, results });
   body(f, module);
   module.export("main", f.index);
   const bytes = module.build();
-  const memory = new WebAssembly.Memory({
-    initial: type.pages,
-    maximum: type.pages,
-    shared: type.shared,
-  });
+  const memory = allocate({ ...type, addressType });
   const instance = new WebAssembly.Instance(new WebAssembly.Module(bytes), { env: { memory } });
   return { call: exported(instance, "main"), memory, bytes };
 }
@@ -86,6 +86,13 @@ Deno.test("LEB128 of known numbers", () => {
   assertEquals(encode((to) => to.s32(-64)), [0x40]);
   assertEquals(encode((to) => to.s64(-1n)), [0x7f]);
   assertThrows(() => encode((to) => to.u32(-1)), RangeError, "got -1");
+  assertEquals(encode((to) => to.u53(624485)), [0xe5, 0x8e, 0x26]);
+  assertEquals(encode((to) => to.u53(2 ** 32)), [0x80, 0x80, 0x80, 0x80, 0x10]);
+  const most = encode((to) => to.u53(2 ** 53 - 1));
+  assertEquals(most, [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x0f]);
+  for (const wrong of [-1, 0.5, 2 ** 53]) {
+    assertThrows(() => encode((to) => to.u53(wrong)), RangeError, `got ${wrong}`);
+  }
   assertThrows(() => encode((to) => to.s32(0.5)), RangeError, "got 0.5");
 });
 
@@ -447,6 +454,133 @@ Deno.test("atomics work on shared memory", () => {
   }, { pages: 2, shared: true });
   assertEquals(call(41), 1 + 0 + 0 + 41);
   assertEquals([...new Int32Array(memory.buffer, 0, 4)], [0, 41, 1, 7]);
+});
+
+const addressTypes: readonly AddressType[] = wasmFeatures().memory64 ? ["i32", "i64"] : ["i32"];
+
+for (const addressType of addressTypes) {
+  const address = (value: number) => addressType === "i32" ? value : BigInt(value);
+  const compile = (
+    params: FunctionType["params"],
+    body: (f: FunctionBuilder, module: ModuleBuilder) => void,
+    type: MemoryType = { pages: 1, shared: false },
+  ) => build(params, [], body, type, addressType);
+
+  Deno.test(`addresses (${addressType}): arithmetic, and tables of them`, () => {
+    const { call, memory } = compile(["address", "i32"], (f) => {
+      const [base, index] = [f.param(0), f.param(1)];
+      const at = f.local("address");
+      assertEquals([base.type, index.type, at.type], [addressType, "i32", addressType]);
+      // The table's entry 2 becomes base + 12 * index, where -5 is then stored.
+      f.address.const(2 * f.address.bytes);
+      f.get(base);
+      f.get(index);
+      f.address.plus(12);
+      f.address.store(64);
+      f.address.const(f.address.bytes);
+      f.address.load(64 + f.address.bytes);
+      f.set(at);
+      f.get(at);
+      f.i32.const(-5);
+      f.i32.store();
+      f.get(index);
+      f.address.times(-4);
+      f.get(at);
+      f.address.add();
+      f.i32.const(-6);
+      f.i32.store();
+      f.get(at);
+      f.get(index);
+      f.address.plus();
+      f.i32.const(7);
+      f.i32.store8();
+    });
+    for (const index of [5, -5]) {
+      call(address(1004), index);
+      const words = new DataView(memory.buffer);
+      assertEquals(words.getInt32(1004 + 12 * index, true), -5);
+      assertEquals(words.getInt32(1004 + 8 * index, true), -6);
+      assertEquals(words.getInt8(1004 + 13 * index), 7);
+    }
+  });
+
+  Deno.test(`addresses (${addressType}): segments, fill and copy`, () => {
+    const { call, memory } = compile([], (f, module) => {
+      module.data(new Uint8Array([1, 2, 3]), 100);
+      const passive = module.data(new Uint8Array([9, 8, 7, 6]));
+      f.address.const(200);
+      f.i32.const(5);
+      f.i32.const(3);
+      f.address.times(1);
+      f.memoryFill();
+      f.address.const(300);
+      f.address.const(100);
+      f.address.const(3);
+      f.memoryCopy();
+      f.address.const(400);
+      f.i32.const(1);
+      f.i32.const(2);
+      f.memoryInit(passive);
+    });
+    call();
+    const bytes = (at: number) => [...new Uint8Array(memory.buffer, at, 4)];
+    assertEquals(bytes(100), [1, 2, 3, 0]);
+    assertEquals(bytes(200), [5, 5, 5, 0]);
+    assertEquals(bytes(300), [1, 2, 3, 0]);
+    assertEquals(bytes(400), [8, 7, 0, 0]);
+  });
+
+  Deno.test(`addresses (${addressType}): atomics on shared memory`, () => {
+    const { call, memory } = compile(["i32"], (f) => {
+      f.address.const(0);
+      f.get(f.param(0));
+      f.atomic.rmw_add(64);
+      f.drop();
+      f.address.const(64);
+      f.i32.const(0);
+      f.i64.const(-1n);
+      f.atomic.wait32();
+      f.drop();
+      f.address.const(128);
+      f.address.const(0);
+      f.atomic.load(64);
+      f.atomic.store();
+      f.address.const(0);
+      f.i32.const(1);
+      f.atomic.notify(64);
+      f.drop();
+    }, { pages: 1, shared: true });
+    call(41);
+    const words = new Int32Array(memory.buffer);
+    assertEquals([words[16], words[32]], [41, 41]);
+  });
+}
+
+Deno.test("addresses beyond 4 GiB, in the address and in an instruction's offset", () => {
+  if (!wasmFeatures().memory64) return;
+  const far = 2 ** 32 + 4096;
+  const { call, memory } = build(
+    ["address"],
+    ["i32"],
+    (f) => {
+      f.get(f.param(0));
+      f.i32.const(17);
+      f.i32.store(4);
+      f.address.const(8);
+      f.address.const(8);
+      f.i32.load(far - 4);
+      f.i32.const(1);
+      f.i32.add();
+      f.i32.store(far);
+      f.get(f.param(0));
+      f.i32.load(8);
+    },
+    { pages: 2 ** 16 + 1, shared: false },
+    "i64",
+  );
+  assertEquals(call(BigInt(far)), 18);
+  assertEquals([...new Int32Array(memory.buffer, far, 3)], [0, 17, 18]);
+  assertEquals([...new Int32Array(memory.buffer, 0, 4)], [0, 0, 0, 0]);
 });
 
 Deno.test("misplaced immediates are refused", () => {

@@ -4,7 +4,9 @@ import { withSizes } from "../../compiler/sizes.ts";
 import { bytesPerElement } from "../../graph/dtype.ts";
 import type { BufferData } from "../../backends/reference/storage.ts";
 import { emitLoopKernel } from "../../backends/wasm/emit/loop_kernel.ts";
+import type { AddressType } from "../../backends/wasm/address_instructions.ts";
 import { ModuleBuilder } from "../../backends/wasm/encoder.ts";
+import { allocate } from "../../backends/wasm/memory.ts";
 
 const ALIGNMENT = 64;
 
@@ -45,9 +47,10 @@ export function compileKernel(
   kernel: LoopKernel,
   relaxedSimd: boolean,
   sizes: readonly number[] = [],
+  addressType: AddressType = "i32",
 ): RunnableKernel {
   const plain = withSizes(kernel, sizes);
-  const module = new ModuleBuilder();
+  const module = new ModuleBuilder(addressType);
   const emitted = emitLoopKernel(module, kernel, { relaxedSimd });
   // The first buffer is near the memory's start, where an address that is off traps.
   let next = 0;
@@ -66,14 +69,15 @@ export function compileKernel(
     return `phase${phase}`;
   });
   const bytes = module.build();
-  const memory = new WebAssembly.Memory({ initial: pages, maximum: pages });
+  const memory = allocate({ pages, shared: false, addressType });
   const instance = new WebAssembly.Instance(new WebAssembly.Module(bytes), { env: { memory } });
   return {
     run(low = 0, high = plain.parallel.extent) {
       for (const name of functions) {
-        // Exported above, with i32 parameters and no result.
-        const call = instance.exports[name] as (...parameters: number[]) => void;
-        call(low, high, ...addresses, ...sizes, scratch, 0);
+        // Exported above, with addresses and i32 parameters and no result.
+        const call = instance.exports[name] as (...parameters: (number | bigint)[]) => void;
+        const at = (address: number) => addressType === "i32" ? address : BigInt(address);
+        call(low, high, ...addresses.map(at), ...sizes, at(scratch), at(0));
       }
     },
     data: bound.map((buffer, index) => viewOf(memory.buffer, buffer, addresses[index] ?? 0)),

@@ -1,12 +1,16 @@
 /** Byte addresses of a kernel's loads and stores, as expressions that loops can hoist parts of. */
 import type { Expr, LoopBuffer } from "../../../compiler/loop_ir.ts";
 import { bytesPerElement } from "../../../graph/dtype.ts";
+import type { AddressType } from "../address_instructions.ts";
 import type { ExpressionTable, LinearForm } from "./expression_table.ts";
 import type { Names } from "./resolve.ts";
 
 /** Where an element is. */
 export interface Access {
-  /** Byte address but for `offset`, as an i32 expression. */
+  /**
+   * An i32 expression: the byte address but for `offset`; or, where addresses are wider, the elements
+   * from the buffer's first one on, which may be more bytes than an i32 counts.
+   */
   readonly address: Expr;
   /** Bytes to add to the address: an instruction's constant. */
   readonly offset: number;
@@ -27,10 +31,18 @@ export class Addresses {
   readonly #table: ExpressionTable;
   readonly #names: Names;
   readonly #buffers: readonly LoopBuffer[];
+  /** Whether addresses are wider than expressions. */
+  readonly #wide: boolean;
   readonly #known = new Map<Expr, Map<number, Access>>();
   readonly #levels = new Map<Expr, number>();
 
-  constructor(table: ExpressionTable, names: Names, buffers: readonly LoopBuffer[]) {
+  constructor(
+    table: ExpressionTable,
+    names: Names,
+    buffers: readonly LoopBuffer[],
+    addressType: AddressType,
+  ) {
+    this.#wide = addressType === "i64";
     this.#table = table;
     this.#names = names;
     this.#buffers = buffers;
@@ -91,13 +103,14 @@ export class Addresses {
     const form = table.linear(index);
     const constant = bytes * form.constant;
     const canOffset = constant >= 0 && constant <= LARGEST_OFFSET && this.#isNeverNegative(form);
-    let address = table.variable(addressName(buffer));
-    if (!canOffset && constant !== 0) address = table.add(address, table.constant(constant));
+    const unit = this.#wide ? 1 : bytes;
+    const parts = this.#wide ? [] : [table.variable(addressName(buffer))];
+    if (!canOffset && constant !== 0) parts.push(table.constant(form.constant * unit));
     // Outer variables first: each loop then finds a sum that it can compute ahead.
     const terms = [...form.terms].sort(([a], [b]) => this.level(a) - this.level(b));
-    for (const [atom, factor] of terms) {
-      address = table.add(address, table.scale(atom, factor * bytes));
-    }
+    for (const [atom, factor] of terms) parts.push(table.scale(atom, factor * unit));
+    const [first = table.constant(0), ...others] = parts;
+    const address = others.reduce((sum, part) => table.add(sum, part), first);
     return { address, offset: canOffset ? constant : 0, index: form };
   }
 

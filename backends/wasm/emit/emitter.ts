@@ -1,5 +1,6 @@
 /** Emits the value of loop IR expressions, as scalars or as vectors whose lanes are iterations. */
 import type { Expr, LoopBuffer, ScalarType } from "../../../compiler/loop_ir.ts";
+import { bytesPerElement } from "../../../graph/dtype.ts";
 import type { FunctionBuilder, Local, ModuleBuilder } from "../encoder.ts";
 import { isMathFunction, powFunction, pushMath } from "../math/functions.ts";
 import { type Push, VectorCode } from "../vector_code.ts";
@@ -63,7 +64,8 @@ export class Emitter {
     this.module = context.module;
     this.f = context.f;
     this.code = new VectorCode(context.f, context.relaxedSimd);
-    this.memory = new Addresses(this.table, this.names, context.buffers);
+    const { addressType } = context.module;
+    this.memory = new Addresses(this.table, this.names, context.buffers, addressType);
     context.addresses.forEach((local, buffer) => {
       this.names.define(addressName(buffer), 0);
       this.scalars.set(addressName(buffer), local);
@@ -173,6 +175,23 @@ export class Emitter {
     return this.memory.access(buffer, index);
   }
 
+  /** Pushes the byte address of an access but for its offset. */
+  pushAddress(buffer: number, { address }: Access): void {
+    const { f } = this;
+    if (f.address.type === "i32") return this.pushScalar(address);
+    f.get(this.variable(addressName(buffer)));
+    if (address.kind === "const" && address.value === 0) return;
+    this.pushScalar(address);
+    f.address.plus(bytesPerElement(this.memory.buffer(buffer).dtype));
+  }
+
+  /** The byte address of an access but for its offset, evaluated now if that takes instructions. */
+  addressOperand(buffer: number, access: Access): Push {
+    const { type } = this.f.address;
+    if (type === "i32") return this.operand(access.address);
+    return this.code.keep(() => this.pushAddress(buffer, access), type);
+  }
+
   /** Elements between neighbouring lanes of this index, or undefined. */
   stride(access: Access): number | undefined {
     if (this.#lanes === undefined) return undefined;
@@ -248,9 +267,10 @@ export class Emitter {
         push(expr.a)();
         return scalarBitcast(f, expr.a.type, expr.type);
       case "load": {
-        const { address, offset } = this.access(expr.buffer, expr.index);
+        const access = this.access(expr.buffer, expr.index);
         const { dtype } = this.memory.buffer(expr.buffer);
-        return loadScalar(code, dtype, push(address), offset);
+        const address = (): void => this.pushAddress(expr.buffer, access);
+        return loadScalar(code, dtype, address, access.offset);
       }
       case "roundTo":
       case "threefry":

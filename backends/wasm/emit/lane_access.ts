@@ -30,7 +30,7 @@ export function loadLanes(
   const { dtype } = emitter.memory.buffer(buffer);
   const access = emitter.access(buffer, index);
   if (emitter.stride(access) === 1) {
-    const address = emitter.operand(access.address);
+    const address = emitter.addressOperand(buffer, access);
     const offset = access.offset + 4 * u * bytesPerElement(dtype);
     return loadVector(code, dtype, address, offset);
   }
@@ -54,14 +54,14 @@ export function lanePointers(
   const access = emitter.access(buffer, index);
   const stride = emitter.stride(access);
   if (stride !== undefined) {
-    const first = emitter.operand(access.address);
+    const first = emitter.addressOperand(buffer, access);
     return [0, 1, 2, 3].map((lane) => {
       const offset = access.offset + (4 * u + lane) * stride * bytes;
       if (offset >= 0) return { address: first, offset };
       const address = (): void => {
         first();
-        f.i32.const(offset);
-        f.i32.add();
+        f.address.const(offset);
+        f.address.add();
       };
       return { address, offset: 0 };
     });
@@ -72,9 +72,7 @@ export function lanePointers(
       f.get(emitter.variable(addressName(buffer)));
       indices();
       f.i32x4.extract_lane(lane);
-      f.i32.const(bytes);
-      f.i32.mul();
-      f.i32.add();
+      f.address.plus(bytes);
     };
     return { address, offset: 0 };
   });

@@ -2,6 +2,7 @@
 import type { LoopBuffer, LoopKernel, Size, Statement } from "../../../compiler/loop_ir.ts";
 import { bytesPerElement } from "../../../graph/dtype.ts";
 import type { FunctionBuilder, Local, ModuleBuilder } from "../encoder.ts";
+import { localPlus } from "../templates/control_flow.ts";
 import { type EmittedKernel, kernelFunction, ScratchLayout } from "../templates/template.ts";
 import { Emitter } from "./emitter.ts";
 import { Resolver } from "./resolve.ts";
@@ -65,12 +66,7 @@ export function emitLoopKernel(
     if (typeof elements !== "number") {
       throw new TypeError(`Kernel ${kernel.name} has scratch of ${elements} elements`);
     }
-    const local = f.local("i32");
-    f.get(fn.privateScratch);
-    f.i32.const(layout.reserve(elements * bytesPerElement(dtype)));
-    f.i32.add();
-    f.set(local);
-    return local;
+    return localPlus(f, fn.privateScratch, layout.reserve(elements * bytesPerElement(dtype)));
   });
   const bound = (name: string) => ({ kind: "var", type: "i32", name }) as const;
   const parallel: Statement = {

@@ -65,9 +65,10 @@ function emitLet(emitter: Emitter, { name, value }: Statement & { readonly kind:
 function emitScalarWrite(emitter: Emitter, statement: Write): void {
   const { code } = emitter;
   const { dtype } = emitter.memory.buffer(statement.buffer);
-  const { address, offset } = emitter.access(statement.buffer, statement.index);
+  const access = emitter.access(statement.buffer, statement.index);
+  const { offset } = access;
   const type = valueType(arithmeticType(dtype));
-  const at = emitter.operand(address);
+  const at = emitter.addressOperand(statement.buffer, access);
   if (statement.kind === "store") {
     return storeScalar(code, dtype, at, offset, () => emitter.pushScalar(statement.value));
   }
@@ -89,7 +90,7 @@ function emitVectorWrite(emitter: Emitter, statement: Write, lanes: Lanes): void
   const access = emitter.access(buffer, index);
   const type = arithmeticType(dtype);
   const contiguous = emitter.stride(access) === 1;
-  const first = contiguous ? emitter.operand(access.address) : undefined;
+  const first = contiguous ? emitter.addressOperand(buffer, access) : undefined;
   for (let u = 0; u < lanes.count; u++) {
     if (first === undefined) {
       emitScatteredWrite(emitter, statement, u);

@@ -40,12 +40,8 @@ export function emitAddSlices(
   const fn = kernelFunction(module, `${kernel.name}_add_slices`, kernel.buffers);
   const { f } = fn;
   const rowBlocks = Math.ceil(sums.rows / UNIT_ROWS);
-  const [batch, rowBlock, start, end] = [0, 1, 2, 3].map(() => f.local("i32")) as [
-    Local,
-    Local,
-    Local,
-    Local,
-  ];
+  const [batch, rowBlock] = [f.local("i32"), f.local("i32")];
+  const [start, end] = [f.local("address"), f.local("address")];
   whileBelow(f, fn.lo, fn.hi, () => {
     divideWithRest(f, fn.lo, rowBlocks, batch, rowBlock);
     const rows = blockRange(f, rowBlock, UNIT_ROWS, sums.rows);
@@ -53,13 +49,12 @@ export function emitAddSlices(
     timesConstant(f, sums.rows);
     f.get(rows.start);
     f.i32.add();
-    timesConstant(f, sums.rowBytes);
+    f.address.times(sums.rowBytes);
     f.get(fn.sharedScratch);
-    f.i32.add();
+    f.address.add();
     f.tee(start);
     f.get(rows.count);
-    timesConstant(f, sums.rowBytes);
-    f.i32.add();
+    f.address.plus(sums.rowBytes);
     f.set(end);
     addSlices(f, start, end, sums);
     const columns = { start: constant(f, 0), count: constant(f, sums.columns) };
@@ -72,7 +67,7 @@ export function emitAddSlices(
 /** Adds, from `start` to `end`, what the other slices have at the same place. */
 function addSlices(f: FunctionBuilder, start: Local, end: Local, sums: PartialSums): void {
   const sliceBytes = slicesBytes({ ...sums, slices: 1 });
-  const address = f.local("i32");
+  const address = f.local("address");
   f.get(start);
   f.set(address);
   whileBelow(f, address, end, () => {

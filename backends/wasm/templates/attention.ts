@@ -14,6 +14,7 @@ import {
   divideWithRest,
   increment,
   localPlus,
+  noOffset,
   whileBelow,
 } from "./control_flow.ts";
 import { callGemmBlock, emitGemmBlock } from "./gemm_block.ts";
@@ -130,7 +131,7 @@ class AttentionEmitter {
     const { queries } = this.#blocking;
     const offsets = {
       scores: this.#layout.reserve(queries * this.#scoreRowBytes),
-      scoreTable: this.#layout.reserve(4 * queries),
+      scoreTable: this.#layout.reserve(this.#module.addressBytes * queries),
       sums: this.#layout.reserve(queries * this.#sumRowBytes),
       state: this.#layout.reserve(queries * STATE_BYTES),
     };
@@ -276,7 +277,7 @@ class AttentionEmitter {
     }
     callGemmBlock(f, this.#block, {
       rowTable: unit.scoreTable,
-      aOffset: constant(f, 0),
+      aOffset: noOffset(f),
       rows: unit.queries.count,
       packed: this.#values.right.packed,
       k: keys.count,

@@ -13,7 +13,7 @@ import {
   divideWithRest,
   increment,
   localPlus,
-  timesConstant,
+  noOffset,
   whileBelow,
 } from "./control_flow.ts";
 import { callGemmBlock, emitGemmBlock } from "./gemm_block.ts";
@@ -168,8 +168,8 @@ class GradEmitter {
     const offsets = {
       probabilities: this.#layout.reserve(keys * this.#tileRowBytes),
       scoreGrad: this.#layout.reserve(keys * this.#tileRowBytes),
-      probabilityTable: this.#layout.reserve(4 * keys),
-      scoreGradTable: this.#layout.reserve(4 * keys),
+      probabilityTable: this.#layout.reserve(this.#module.addressBytes * keys),
+      scoreGradTable: this.#layout.reserve(this.#module.addressBytes * keys),
       logSumExp: this.#layout.reserve(4 * queries),
       delta: this.#layout.reserve(4 * queries),
     };
@@ -417,7 +417,7 @@ class GradEmitter {
   ): void {
     if (sums === undefined) return;
     const { f } = fn;
-    const left = { rowTable, offset: constant(f, 0) };
+    const left = { rowTable, offset: noOffset(f) };
     this.#product(f, left, at.keys.count, sums.right, at.queries.count, {
       columns: constant(f, sums.columns),
       c: sums.address(fn),
@@ -440,9 +440,9 @@ class GradEmitter {
     const c = sums.address(fn);
     if (this.#pass.splits === "none") {
       f.get(at.queries.start);
-      timesConstant(f, sums.rowBytes);
+      f.address.times(sums.rowBytes);
       f.get(c);
-      f.i32.add();
+      f.address.add();
       f.set(c);
     }
     this.#product(f, left, at.queries.count, sums.right, at.keys.count, {

@@ -6,6 +6,18 @@ export function i32s(count: number): FunctionType["params"] {
   return Array.from({ length: count }, () => "i32" as const);
 }
 
+/** As many parameters that are addresses. */
+export function addresses(count: number): FunctionType["params"] {
+  return Array.from({ length: count }, () => "address" as const);
+}
+
+/** The instructions on whole numbers of a local's type: i32, or an address's. */
+function wholeNumbers(f: FunctionBuilder, { type }: Local) {
+  return type === "i64"
+    ? { ...f.i64, const: (value: number) => f.i64.const(BigInt(value)) }
+    : f.i32;
+}
+
 /** `for (counter = 0; counter < limit; counter += step)`, with the test in front. */
 export function countedLoop(
   f: FunctionBuilder,
@@ -22,7 +34,7 @@ export function countedLoop(
   });
 }
 
-/** `while (counter < limit) body()`, unsigned. */
+/** `while (counter < limit) body()`, unsigned; the two may be addresses. */
 export function whileBelow(
   f: FunctionBuilder,
   counter: Local,
@@ -33,7 +45,7 @@ export function whileBelow(
     f.loop((again) => {
       f.get(counter);
       f.get(limit);
-      f.i32.ge_u();
+      wholeNumbers(f, counter).ge_u();
       f.brIf(done);
       body();
       f.br(again);
@@ -41,25 +53,27 @@ export function whileBelow(
   });
 }
 
-/** `local += constant`. */
+/** `local += constant`; the local may be an address. */
 export function increment(f: FunctionBuilder, local: Local, by: number): void {
+  const whole = wholeNumbers(f, local);
   f.get(local);
-  f.i32.const(by);
-  f.i32.add();
+  whole.const(by);
+  whole.add();
   f.set(local);
 }
 
-/** Pushes `local + constant`. */
+/** Pushes `local + constant`; the local may be an address. */
 export function getPlus(f: FunctionBuilder, local: Local, by: number): void {
   f.get(local);
   if (by === 0) return;
-  f.i32.const(by);
-  f.i32.add();
+  const whole = wholeNumbers(f, local);
+  whole.const(by);
+  whole.add();
 }
 
-/** A new local with the value `base + constant`. */
+/** A new local with the value `base + constant`, an address if `base` is one. */
 export function localPlus(f: FunctionBuilder, base: Local, by: number): Local {
-  const local = f.local("i32");
+  const local = f.local(base.type);
   getPlus(f, base, by);
   f.set(local);
   return local;
@@ -103,6 +117,14 @@ export function clamp(f: FunctionBuilder, local: Local, low: number, high: numbe
     f.select("i32");
     f.set(local);
   }
+}
+
+/** A new local with the address 0. */
+export function noOffset(f: FunctionBuilder): Local {
+  const local = f.local("address");
+  f.address.const(0);
+  f.set(local);
+  return local;
 }
 
 /** A new local with a constant. */

@@ -13,12 +13,12 @@ import type {
 } from "../../../compiler/loop_ir.ts";
 import type { Local, ModuleBuilder } from "../encoder.ts";
 import { emitInto } from "../emit/loop_kernel.ts";
-import { i32s } from "./control_flow.ts";
+import { addresses, i32s } from "./control_flow.ts";
 import type { MatmulRoles } from "./matmul_roles.ts";
 import type { Range } from "./operands.ts";
 import { boundBuffers, type KernelFunction } from "./template.ts";
 
-/** What the epilogue's function takes ahead of the buffers' addresses. */
+/** What the epilogue's function takes ahead of the buffers' addresses; the first is one as well. */
 const PARAMETERS = ["sums", "batch", "rowStart", "rowEnd", "columnStart", "columnEnd"] as const;
 
 /** The array that sums are made in: rows, and elements between neighbouring rows. */
@@ -54,7 +54,7 @@ export function emitEpilogue(
     throw new TypeError(`Matmul kernel ${name} has scratch buffers; only loop kernels may`);
   }
   const f = module.function(`${name}_epilogue`, {
-    params: i32s(PARAMETERS.length + bound.length),
+    params: ["address", ...i32s(PARAMETERS.length - 1), ...addresses(bound.length)],
     results: [],
   });
   const sums: KernelBuffer = {
@@ -70,7 +70,9 @@ export function emitEpilogue(
       f,
       buffers: [...buffers, sums],
       addresses: [...bufferLocals, f.param(0)],
-      variables: new Map(PARAMETERS.map((name, position) => [outer(name), f.param(position)])),
+      variables: new Map(
+        PARAMETERS.slice(1).map((name, position) => [outer(name), f.param(position + 1)]),
+      ),
     },
     epilogueLoops(part, roles, buffers.length, shape),
     { relaxedSimd },

@@ -2,7 +2,7 @@
 import type { FunctionBuilder, Local, ModuleBuilder } from "../encoder.ts";
 import { emitMicrokernel, type Microkernel } from "./microkernel.ts";
 import { forEachPanel, panelWidths } from "./panels.ts";
-import { getPlus, i32s, increment, timesConstant } from "./control_flow.ts";
+import { getPlus, increment } from "./control_flow.ts";
 
 /** Arguments of a block product, as locals and constants of the calling function. */
 export interface GemmBlockCall {
@@ -54,7 +54,18 @@ export function emitGemmBlock(
         [columns, emitPanelRows(module, { ...tile, columns }, relaxedSimd)] as const
       ),
     );
-    const f = module.function(name, { params: i32s(9), results: [] });
+    const params = [
+      "address",
+      "address",
+      "i32",
+      "address",
+      "i32",
+      "i32",
+      "address",
+      "i32",
+      "i32",
+    ] as const;
+    const f = module.function(name, { params, results: [] });
     emitBlockBody(f, tile, panelRows);
     return f.index;
   });
@@ -74,8 +85,7 @@ function emitBlockBody(
     increment(f, c, 4 * width);
     f.get(packed);
     f.get(k);
-    timesConstant(f, 4 * width);
-    f.i32.add();
+    f.address.plus(4 * width);
     f.set(packed);
   });
 }
@@ -88,7 +98,17 @@ function emitPanelRows(module: ModuleBuilder, tile: Microkernel, relaxedSimd: bo
     (_, index) => emitMicrokernel(module, { rows: index + 1, columns }, relaxedSimd),
   );
   const name = `panel_rows_${tileRows}x${columns}${relaxedSimd ? "_relaxed" : ""}`;
-  const f = module.function(name, { params: i32s(8), results: [] });
+  const params = [
+    "address",
+    "address",
+    "i32",
+    "address",
+    "i32",
+    "address",
+    "i32",
+    "i32",
+  ] as const;
+  const f = module.function(name, { params, results: [] });
   const [rowTable, rows, c, cRowBytes] = [f.param(0), f.param(2), f.param(5), f.param(6)];
   const callTile = (tile: number) => {
     for (const position of [0, 1, 3, 4, 5, 6, 7]) f.get(f.param(position));
@@ -103,11 +123,10 @@ function emitPanelRows(module: ModuleBuilder, tile: Microkernel, relaxedSimd: bo
       f.i32.lt_u();
       f.brIf(finished);
       callTile(fullTile);
-      increment(f, rowTable, 4 * tileRows);
+      increment(f, rowTable, f.address.bytes * tileRows);
       f.get(c);
       f.get(cRowBytes);
-      timesConstant(f, tileRows);
-      f.i32.add();
+      f.address.plus(tileRows);
       f.set(c);
       increment(f, rows, -tileRows);
       f.br(again);

@@ -258,9 +258,9 @@ class PartEmitter {
     timesConstant(f, columns);
     f.get(unit.columns.start);
     f.i32.add();
-    timesConstant(f, 4);
+    f.address.times(4);
     f.get(fn.sharedScratch);
-    f.i32.add();
+    f.address.add();
     f.set(sums);
   }
 
@@ -375,7 +375,7 @@ class PartEmitter {
     f.get(sums);
     f.i32.const(0);
     f.get(unit.rows.count);
-    timesConstant(f, 4 * this.#sumsShape.columns);
+    f.address.times(4 * this.#sumsShape.columns);
     f.memoryFill();
   }
 }

@@ -91,7 +91,7 @@ export abstract class TermEmitter {
     const base = localPlus(f, fn.buffer(operand.buffer), 4 * operand.offset);
     f.get(base);
     (side === "a" ? this.#axes.batchA : this.#axes.batchB).getByteOffset(f, batch);
-    f.i32.add();
+    f.address.add();
     f.set(base);
     return base;
   }

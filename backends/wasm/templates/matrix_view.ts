@@ -27,7 +27,7 @@ export function matrixBase(
   const axes = batch.map((extent, axis) => ({ extent, stride: operand.batchStrides[axis] ?? 0 }));
   new AxisList(axes).getByteOffset(f, entry);
   f.get(base);
-  f.i32.add();
+  f.address.add();
   f.set(base);
   return base;
 }
@@ -40,12 +40,11 @@ export function rowAddress(
   row: Local,
 ): Local {
   const { f } = fn;
-  const address = f.local("i32");
+  const address = f.local("address");
   f.get(row);
-  f.i32.const(4 * operand.rowStride);
-  f.i32.mul();
+  f.address.times(4 * operand.rowStride);
   f.get(base);
-  f.i32.add();
+  f.address.add();
   f.set(address);
   return address;
 }

@@ -7,8 +7,8 @@
  * offset share the subtraction, so rows with one pointer each cost less than one pointer with an
  * offset for each row.
  */
-import type { FunctionBuilder, Local, ModuleBuilder } from "../encoder.ts";
-import { i32s } from "./control_flow.ts";
+import type { DeclaredType, FunctionBuilder, Local, ModuleBuilder } from "../encoder.ts";
+import { increment } from "./control_flow.ts";
 
 /** A register tile: the part of a product whose sums are made at once. */
 export interface Microkernel {
@@ -62,7 +62,8 @@ export function emitMicrokernel(
 ): number {
   const name = `microkernel_${tile.rows}x${tile.columns}${relaxedSimd ? "_relaxed" : ""}`;
   return module.once(name, () => {
-    const f = module.function(name, { params: i32s(7), results: [] });
+    const params = ["address", "address", "address", "i32", "address", "i32", "i32"] as const;
+    const f = module.function(name, { params, results: [] });
     new MicrokernelEmitter(f, tile, relaxedSimd).emit();
     return f.index;
   });
@@ -82,9 +83,9 @@ class MicrokernelEmitter {
     this.#f = f;
     this.#vectors = vectors;
     this.#relaxedSimd = relaxedSimd;
-    const locals = (count: number, type: Local["type"]) =>
+    const locals = (count: number, type: DeclaredType) =>
       Array.from({ length: count }, () => f.local(type));
-    this.#rowAddresses = locals(rows, "i32");
+    this.#rowAddresses = locals(rows, "address");
     this.#accumulators = this.#rowAddresses.map(() => locals(vectors, "v128"));
     this.#right = locals(vectors, "v128");
     this.#left = f.local("v128");
@@ -121,9 +122,9 @@ class MicrokernelEmitter {
     const f = this.#f;
     this.#rowAddresses.forEach((address, row) => {
       f.get(f.param(0));
-      f.i32.load(4 * row);
+      f.address.load(f.address.bytes * row);
       f.get(f.param(1));
-      f.i32.add();
+      f.address.add();
       f.set(address);
     });
   }
@@ -168,16 +169,8 @@ class MicrokernelEmitter {
         for (let vector = 0; vector < this.#vectors; vector++) this.#multiplyAdd(row, vector);
       });
     }
-    for (const address of this.#rowAddresses) {
-      f.get(address);
-      f.i32.const(4 * count);
-      f.i32.add();
-      f.set(address);
-    }
-    f.get(b);
-    f.i32.const(count * this.#vectors * VECTOR_BYTES);
-    f.i32.add();
-    f.set(b);
+    for (const address of this.#rowAddresses) increment(f, address, 4 * count);
+    increment(f, b, count * this.#vectors * VECTOR_BYTES);
   }
 
   #multiplyAdd(row: number, vector: number): void {
@@ -222,12 +215,12 @@ class MicrokernelEmitter {
 
   #forEachTileRow(body: (address: Local, accumulators: readonly Local[]) => void): void {
     const f = this.#f;
-    const address = f.local("i32");
+    const address = f.local("address");
     this.#accumulators.forEach((accumulators, row) => {
       f.get(row === 0 ? f.param(4) : address);
       if (row > 0) {
         f.get(f.param(5));
-        f.i32.add();
+        f.address.plus();
       }
       f.set(address);
       body(address, accumulators);

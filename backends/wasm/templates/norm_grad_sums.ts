@@ -4,14 +4,7 @@
  */
 import type { ColumnOperand, KernelBuffer, RowNormGrad } from "../../../compiler/loop_ir.ts";
 import type { FunctionBuilder, Local, ModuleBuilder } from "../encoder.ts";
-import {
-  constant,
-  countedLoop,
-  increment,
-  localPlus,
-  timesConstant,
-  whileBelow,
-} from "./control_flow.ts";
+import { constant, countedLoop, increment, localPlus, whileBelow } from "./control_flow.ts";
 import { normRowBytes, type VectorSums } from "./row_norm.ts";
 import { emitStoreRow } from "./store_row.ts";
 import {
@@ -56,9 +49,9 @@ export class NormGradSums {
     const { f } = fn;
     const base = localPlus(f, fn.sharedScratch, this.#offset);
     f.get(fn.lo);
-    timesConstant(f, this.#unitBytes);
+    f.address.times(this.#unitBytes);
     f.get(base);
-    f.i32.add();
+    f.address.add();
     f.set(base);
     const [scale, bias] = this.#results.map((result, at) => {
       if (result === undefined) return undefined;
@@ -107,7 +100,7 @@ export class NormGradSums {
       body((row) => {
         f.get(row);
         f.get(at);
-        f.i32.add();
+        f.address.plus();
       }));
   }
 

@@ -3,7 +3,7 @@
  * coordinates times their strides.
  */
 import type { FunctionBuilder, Local } from "../encoder.ts";
-import { countedLoop, timesConstant } from "./control_flow.ts";
+import { countedLoop } from "./control_flow.ts";
 
 /** One axis: how many steps, and how many elements a step moves. */
 export interface StridedAxis {
@@ -55,9 +55,9 @@ export class AxisList {
     return this.axes.at(-1) ?? { extent: 1, stride: 0 };
   }
 
-  /** Pushes the byte offset of the element whose flat index is in `index`. */
+  /** Pushes the byte offset, an address, of the element whose flat index is in `index`. */
   getByteOffset(f: FunctionBuilder, index: Local): void {
-    f.i32.const(0);
+    f.address.const(0);
     let inner = this.extent;
     this.axes.forEach(({ extent, stride }, position) => {
       inner = this.axes.slice(position + 1).reduce((total, axis) => total * axis.extent, 1);
@@ -70,8 +70,7 @@ export class AxisList {
         f.i32.const(extent);
         f.i32.rem_u();
       }
-      timesConstant(f, stride * ELEMENT_BYTES);
-      f.i32.add();
+      f.address.plus(stride * ELEMENT_BYTES);
     });
   }
 }
@@ -90,7 +89,7 @@ export interface OffsetTable {
   readonly base?: Local;
 }
 
-/** Emits code that writes a table of i32: the byte offsets (or addresses) of neighbouring elements. */
+/** Emits code that writes a table of the byte offsets, or addresses, of neighbouring elements. */
 export function emitOffsetTable(f: FunctionBuilder, spec: OffsetTable): void {
   const position = f.local("i32");
   const limit = f.local("i32");
@@ -107,8 +106,7 @@ export function emitOffsetTable(f: FunctionBuilder, spec: OffsetTable): void {
   countedLoop(f, position, limit, 1, () => {
     f.get(spec.table);
     f.get(position);
-    timesConstant(f, ELEMENT_BYTES);
-    f.i32.add();
+    f.address.plus(f.address.bytes);
     getClamped(f, position, spec.count, padTo > 1);
     f.get(spec.start);
     f.i32.add();
@@ -116,9 +114,9 @@ export function emitOffsetTable(f: FunctionBuilder, spec: OffsetTable): void {
     spec.axes.getByteOffset(f, index);
     if (spec.base !== undefined) {
       f.get(spec.base);
-      f.i32.add();
+      f.address.add();
     }
-    f.i32.store();
+    f.address.store();
   });
 }
 
@@ -147,12 +145,10 @@ export function emitStrideTable(
   countedLoop(f, position, count, 1, () => {
     f.get(table);
     f.get(position);
-    timesConstant(f, ELEMENT_BYTES);
-    f.i32.add();
+    f.address.plus(f.address.bytes);
     f.get(base);
     f.get(position);
-    timesConstant(f, stepBytes);
-    f.i32.add();
-    f.i32.store();
+    f.address.plus(stepBytes);
+    f.address.store();
   });
 }

@@ -1,6 +1,6 @@
 /** The two sides of a block product, brought from strided memory into what the microkernels read. */
 import type { FunctionBuilder, Local, ModuleBuilder } from "../encoder.ts";
-import { constant, localPlus, timesConstant } from "./control_flow.ts";
+import { constant, localPlus } from "./control_flow.ts";
 import { type AxisList, emitOffsetTable, emitStrideTable } from "./offset_table.ts";
 import { chooseColumnPacking, type ColumnPacking, emitPackColumns } from "./pack_columns.ts";
 import { chooseRowPacking, emitPackRows, type RowPacking } from "./pack_rows.ts";
@@ -79,9 +79,9 @@ export class LeftOperand {
     this.#packedRowBytes = packedRowBytes(limits.k);
     const packs = this.packing !== "none";
     this.#offsets = {
-      rowTable: layout.reserve(4 * limits.rows),
-      packedTable: layout.reserve(packs ? 4 * this.#rowGroup : 0),
-      kTable: layout.reserve(packs ? 4 * limits.k : 0),
+      rowTable: layout.reserve(module.addressBytes * limits.rows),
+      packedTable: layout.reserve(packs ? module.addressBytes * this.#rowGroup : 0),
+      kTable: layout.reserve(packs ? module.addressBytes * limits.k : 0),
       packed: packedAt ?? layout.reserve(packs ? packedRowsBytes(limits) : 0),
     };
   }
@@ -109,18 +109,17 @@ export class LeftOperand {
   /** Emits the preparation of a block of k of some of the chosen rows, the first ones by default. */
   block(f: FunctionBuilder, rowCount: Local, k: Range, firstRow?: Local): RowBlock {
     const { packedTable, kTable, packed } = this.#parts;
-    const offset = f.local("i32");
-    const rowTable = f.local("i32");
+    const offset = f.local("address");
+    const rowTable = f.local("address");
     f.get(this.#parts.rowTable);
     if (firstRow !== undefined) {
       f.get(firstRow);
-      timesConstant(f, 4);
-      f.i32.add();
+      f.address.plus(f.address.bytes);
     }
     f.set(rowTable);
     if (this.packing === "none") {
       f.get(k.start);
-      timesConstant(f, 4);
+      f.address.times(4);
       f.set(offset);
       return { rowTable, offset };
     }
@@ -128,7 +127,7 @@ export class LeftOperand {
     for (const local of [rowTable, kTable, k.count, rowCount, packed]) f.get(local);
     f.i32.const(this.#packedRowBytes);
     f.call(emitPackRows(this.#module, this.packing));
-    f.i32.const(0);
+    f.address.const(0);
     f.set(offset);
     return { rowTable: packedTable, offset };
   }
@@ -182,8 +181,8 @@ export class RightOperand {
     this.#packing = chooseColumnPacking(columns, k);
     this.#panel = limits.panel;
     this.#offsets = {
-      columnTable: layout.reserve(4 * roundUp(limits.columns, COLUMN_GROUP)),
-      kTable: layout.reserve(4 * limits.k),
+      columnTable: layout.reserve(module.addressBytes * roundUp(limits.columns, COLUMN_GROUP)),
+      kTable: layout.reserve(module.addressBytes * limits.k),
       packed: packedAt ?? layout.reserve(packedColumnsBytes(limits.columns, limits.k)),
     };
   }

@@ -4,14 +4,7 @@
  * the last repeat it, and what is computed from them is never stored.
  */
 import type { FunctionBuilder, Local, ModuleBuilder } from "../encoder.ts";
-import {
-  countedLoop,
-  getPlus,
-  i32s,
-  increment,
-  timesConstant,
-  whileBelow,
-} from "./control_flow.ts";
+import { countedLoop, getPlus, increment, timesConstant, whileBelow } from "./control_flow.ts";
 import type { AxisList } from "./offset_table.ts";
 import { COLUMN_GROUP, forEachPanel } from "./panels.ts";
 import { emitTouchLines, TOUCHED_ROWS } from "./touch_lines.ts";
@@ -52,11 +45,13 @@ export function emitPackColumns(
         any: gather,
       }
       : { any: packing === "transpose" ? emitTransposeGroup(module, gather) : gather };
-    const f = module.function(name, { params: i32s(5), results: [] });
+    const f = module.function(name, { params: PARAMETERS, results: [] });
     emitGroups(f, groups, widest);
     return f.index;
   });
 }
+
+const PARAMETERS = ["address", "address", "i32", "i32", "address"] as const;
 
 /** Functions `(columnTable, kTable, k, packed, rowBytes)` for one group of columns. */
 interface GroupFunctions {
@@ -77,7 +72,7 @@ function emitGroups(f: FunctionBuilder, groups: GroupFunctions, widest: number):
     Local,
   ];
   const call = (callee: number, width: number, group: number) => {
-    getPlus(f, columnTable, 4 * COLUMN_GROUP * group);
+    getPlus(f, columnTable, f.address.bytes * COLUMN_GROUP * group);
     f.get(kTable);
     f.get(k);
     getPlus(f, packed, 4 * COLUMN_GROUP * group);
@@ -100,24 +95,24 @@ function emitGroups(f: FunctionBuilder, groups: GroupFunctions, widest: number):
   forEachPanel(f, columns, widest, (width, left) => {
     if (panel === undefined || width < widest) callGroups(left, width);
     else ifLeft(left, width, () => call(panel, width, 0), () => callGroups(left, width));
-    increment(f, columnTable, 4 * width);
+    increment(f, columnTable, f.address.bytes * width);
     f.get(packed);
     f.get(k);
-    timesConstant(f, 4 * width);
-    f.i32.add();
+    f.address.plus(4 * width);
     f.set(packed);
   });
 }
 
 function groupFunction(module: ModuleBuilder, name: string): FunctionBuilder {
-  return module.function(`pack_columns_${name}`, { params: i32s(5), results: [] });
+  const params = ["address", "address", "i32", "address", "i32"] as const;
+  return module.function(`pack_columns_${name}`, { params, results: [] });
 }
 
 function loadAddresses(f: FunctionBuilder, table: Local, count: number, step: number): Local[] {
   return Array.from({ length: count }, (_, position) => {
-    const address = f.local("i32");
+    const address = f.local("address");
     f.get(table);
-    f.i32.load(4 * step * position);
+    f.address.load(f.address.bytes * step * position);
     f.set(address);
     return address;
   });
@@ -132,17 +127,16 @@ function rowLoop(
 ): void {
   const [kTable, packed, rowBytes] = [f.param(1), f.param(3), f.param(4)];
   const row = f.local("i32");
-  const offset = f.local("i32");
+  const offset = f.local("address");
   countedLoop(f, row, limit, step, () => {
     f.get(kTable);
-    f.i32.load();
+    f.address.load();
     f.set(offset);
     body(offset);
-    increment(f, kTable, 4 * step);
+    increment(f, kTable, f.address.bytes * step);
     f.get(packed);
     f.get(rowBytes);
-    timesConstant(f, step);
-    f.i32.add();
+    f.address.plus(step);
     f.set(packed);
   });
 }
@@ -156,7 +150,7 @@ function emitGatherGroup(module: ModuleBuilder): number {
       columns.forEach((column, lane) => {
         f.get(column);
         f.get(offset);
-        f.i32.add();
+        f.address.add();
         if (lane === 0) {
           f.v128.load32_zero();
         } else {
@@ -183,7 +177,7 @@ const COLUMNS_AT_ONCE = 16;
  */
 function emitPackWholeRows(module: ModuleBuilder, name: string, width: number): number {
   const rest = emitPackColumns(module, "copy", width);
-  const f = module.function(name, { params: i32s(5), results: [] });
+  const f = module.function(name, { params: PARAMETERS, results: [] });
   const [columnTable, kTable, k, columns, packed] = [0, 1, 2, 3, 4].map((at) => f.param(at)) as [
     Local,
     Local,
@@ -191,10 +185,9 @@ function emitPackWholeRows(module: ModuleBuilder, name: string, width: number): 
     Local,
     Local,
   ];
-  const [row, pairedRows, target, panels, panelBytes, rowBytes] = Array.from(
-    { length: 6 },
-    () => f.local("i32"),
-  ) as [Local, Local, Local, Local, Local, Local];
+  const [row, pairedRows] = [f.local("i32"), f.local("i32")];
+  const target = f.local("address");
+  const [panels, panelBytes, rowBytes] = [f.local("i32"), f.local("i32"), f.local("i32")];
   f.get(columns);
   f.i32.const(Math.log2(width));
   f.i32.shr_u();
@@ -211,23 +204,21 @@ function emitPackWholeRows(module: ModuleBuilder, name: string, width: number): 
   f.set(pairedRows);
   const rowSources = (count: number) =>
     Array.from({ length: count }, (_, position) => {
-      const source = f.local("i32");
+      const source = f.local("address");
       f.get(columnTable);
-      f.i32.load();
+      f.address.load();
       f.get(kTable);
       f.get(row);
-      timesConstant(f, 4);
-      f.i32.add();
-      f.i32.load(4 * position);
-      f.i32.add();
+      f.address.plus(f.address.bytes);
+      f.address.load(f.address.bytes * position);
+      f.address.add();
       f.set(source);
       return source;
     });
   const setTarget = () => {
     f.get(packed);
     f.get(row);
-    timesConstant(f, 4 * width);
-    f.i32.add();
+    f.address.plus(4 * width);
     f.set(target);
   };
   const copyRows = (count: number) => {
@@ -300,7 +291,7 @@ function copyPanels(f: FunctionBuilder, rows: PanelRows, count: number): void {
     });
     f.get(target);
     f.get(panelBytes);
-    f.i32.add();
+    f.address.plus();
     f.set(target);
   }
   for (const source of sources) increment(f, source, 4 * width * count);
@@ -323,8 +314,7 @@ function callRest(
 ): void {
   f.get(at.columnTable);
   f.get(at.panels);
-  timesConstant(f, 4 * at.width);
-  f.i32.add();
+  f.address.plus(f.address.bytes * at.width);
   f.get(at.kTable);
   f.get(at.k);
   f.get(at.columns);
@@ -334,7 +324,7 @@ function callRest(
   f.get(at.panels);
   f.get(at.panelBytes);
   f.i32.mul();
-  f.i32.add();
+  f.address.plus();
   f.call(rest);
 }
 
@@ -348,7 +338,7 @@ function emitCopyGroup(module: ModuleBuilder, vectors: number): number {
         f.get(f.param(3));
         f.get(group);
         f.get(offset);
-        f.i32.add();
+        f.address.add();
         f.v128.load();
         f.v128.store(16 * vector);
       });
@@ -365,7 +355,7 @@ function emitTransposeGroup(module: ModuleBuilder, gather: number): number {
     const quad = newQuad(f);
     const spare = newQuad(f);
     const whole = f.local("i32");
-    const target = f.local("i32");
+    const target = f.local("address");
     f.get(k);
     f.i32.const(-4);
     f.i32.and();
@@ -374,7 +364,7 @@ function emitTransposeGroup(module: ModuleBuilder, gather: number): number {
       columns.forEach((column, position) => {
         f.get(column);
         f.get(offset);
-        f.i32.add();
+        f.address.add();
         f.v128.load();
         f.set(quad[position] ?? quad[0]);
       });
@@ -383,7 +373,7 @@ function emitTransposeGroup(module: ModuleBuilder, gather: number): number {
         f.get(position === 0 ? packed : target);
         if (position > 0) {
           f.get(rowBytes);
-          f.i32.add();
+          f.address.plus();
         }
         f.tee(target);
         f.get(row);

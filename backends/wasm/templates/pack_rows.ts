@@ -3,7 +3,7 @@
  * element's address is its row's address plus its `k`'s offset, both from tables.
  */
 import type { FunctionBuilder, Local, ModuleBuilder } from "../encoder.ts";
-import { countedLoop, i32s, increment, timesConstant, whileBelow } from "./control_flow.ts";
+import { countedLoop, increment, timesConstant, whileBelow } from "./control_flow.ts";
 import type { AxisList } from "./offset_table.ts";
 import { emitTranspose, newQuad } from "./transpose.ts";
 
@@ -38,17 +38,17 @@ export function emitPackRows(
 }
 
 function packRowsFunction(module: ModuleBuilder, name: string): FunctionBuilder {
-  return module.function(`pack_rows_${name}`, { params: i32s(6), results: [] });
+  const params = ["address", "address", "i32", "i32", "address", "i32"] as const;
+  return module.function(`pack_rows_${name}`, { params, results: [] });
 }
 
 /** Advances the target to the next row or group of rows, and the table likewise. */
 function nextRows(f: FunctionBuilder, count: number): void {
   const [rowTable, packed, rowBytes] = [f.param(0), f.param(4), f.param(5)];
-  increment(f, rowTable, 4 * count);
+  increment(f, rowTable, f.address.bytes * count);
   f.get(packed);
   f.get(rowBytes);
-  timesConstant(f, count);
-  f.i32.add();
+  f.address.plus(count);
   f.set(packed);
 }
 
@@ -60,7 +60,7 @@ function elementLoop(
   step: number,
   body: (offset: Local, at: Local) => void,
 ): void {
-  const offset = f.local("i32");
+  const offset = f.local("address");
   const at = f.local("i32");
   whileBelow(f, from, limit, () => {
     f.get(from);
@@ -68,8 +68,8 @@ function elementLoop(
     f.set(at);
     f.get(f.param(1));
     f.get(at);
-    f.i32.add();
-    f.i32.load();
+    f.address.plus(f.address.bytes / 4);
+    f.address.load();
     f.set(offset);
     body(offset, at);
     increment(f, from, step);
@@ -90,22 +90,22 @@ function emitRowByRow(module: ModuleBuilder, packing: "copy" | "gather"): number
     const f = packRowsFunction(module, packing);
     const [rowTable, k, rows, packed] = [f.param(0), f.param(2), f.param(3), f.param(4)];
     const row = f.local("i32");
-    const source = f.local("i32");
+    const source = f.local("address");
     const element = f.local("i32");
     const whole = wholeGroups(f, k);
     const move = (offset: Local, at: Local, load: () => void, store: () => void) => {
       f.get(packed);
       f.get(at);
-      f.i32.add();
+      f.address.plus();
       f.get(source);
       f.get(offset);
-      f.i32.add();
+      f.address.add();
       load();
       store();
     };
     countedLoop(f, row, rows, 1, () => {
       f.get(rowTable);
-      f.i32.load();
+      f.address.load();
       f.set(source);
       f.i32.const(0);
       f.set(element);
@@ -145,21 +145,21 @@ function emitTransposeRows(module: ModuleBuilder, gather: number): number {
   const wholeK = wholeGroups(f, k);
   const quad = newQuad(f);
   const spare = newQuad(f);
-  const offsets = quad.map(() => f.local("i32"));
+  const offsets = quad.map(() => f.local("address"));
   const walk = { rowTable, rows: wholeRows, packed, rowBytes };
   elementLoop(f, element, wholeK, 4, (_offset, at) => {
     offsets.forEach((offset, position) => {
       f.get(kTable);
       f.get(at);
-      f.i32.add();
-      f.i32.load(4 * position);
+      f.address.plus(f.address.bytes / 4);
+      f.address.load(f.address.bytes * position);
       f.set(offset);
     });
     rowGroupLoop(f, walk, at, (source, target) => {
       quad.forEach((vector, position) => {
         f.get(source);
         f.get(offsets[position] ?? source);
-        f.i32.add();
+        f.address.add();
         f.v128.load();
         f.set(vector);
       });
@@ -171,7 +171,7 @@ function emitTransposeRows(module: ModuleBuilder, gather: number): number {
     rowGroupLoop(f, walk, at, (source, target) => {
       f.get(source);
       f.get(offset);
-      f.i32.add();
+      f.address.add();
       f.v128.load();
       f.set(quad[0]);
       for (let lane = 0; lane < 4; lane++) {
@@ -180,7 +180,7 @@ function emitTransposeRows(module: ModuleBuilder, gather: number): number {
         f.v128.store32_lane(lane);
         f.get(target);
         f.get(rowBytes);
-        f.i32.add();
+        f.address.plus();
         f.set(target);
       }
     });
@@ -206,24 +206,24 @@ function rowGroupLoop(
   at: Local,
   body: (source: Local, target: Local) => void,
 ): void {
-  const [row, source, target, entry] = [0, 1, 2, 3].map(() => f.local("i32")) as [
-    Local,
+  const row = f.local("i32");
+  const [source, target, entry] = [0, 1, 2].map(() => f.local("address")) as [
     Local,
     Local,
     Local,
   ];
   f.get(walk.packed);
   f.get(at);
-  f.i32.add();
+  f.address.plus();
   f.set(target);
   f.get(walk.rowTable);
   f.set(entry);
   countedLoop(f, row, walk.rows, 4, () => {
     f.get(entry);
-    f.i32.load();
+    f.address.load();
     f.set(source);
     body(source, target);
-    increment(f, entry, 16);
+    increment(f, entry, 4 * f.address.bytes);
   });
 }
 
@@ -233,7 +233,7 @@ function storeNextRow(f: FunctionBuilder, target: Local, rowBytes: Local, get: (
   f.v128.store();
   f.get(target);
   f.get(rowBytes);
-  f.i32.add();
+  f.address.plus();
   f.set(target);
 }
 
@@ -241,8 +241,7 @@ function storeNextRow(f: FunctionBuilder, target: Local, rowBytes: Local, get: (
 function gatherLastRows(f: FunctionBuilder, gather: number, walk: RowWalk): void {
   f.get(walk.rowTable);
   f.get(walk.rows);
-  timesConstant(f, 4);
-  f.i32.add();
+  f.address.plus(f.address.bytes);
   f.get(f.param(1));
   f.get(f.param(2));
   f.get(f.param(3));
@@ -252,7 +251,7 @@ function gatherLastRows(f: FunctionBuilder, gather: number, walk: RowWalk): void
   f.get(walk.rows);
   f.get(walk.rowBytes);
   f.i32.mul();
-  f.i32.add();
+  f.address.plus();
   f.get(walk.rowBytes);
   f.call(gather);
 }

@@ -6,7 +6,14 @@ import type { ColumnOperand, RowNorm } from "../../../compiler/loop_ir.ts";
 import type { FunctionBuilder, Local, ModuleBuilder } from "../encoder.ts";
 import { type Push, VectorCode } from "../vector_code.ts";
 import { acrossLanes } from "./across_lanes.ts";
-import { constant, countedLoop, increment, localPlus, whileBelow } from "./control_flow.ts";
+import {
+  addresses,
+  constant,
+  countedLoop,
+  increment,
+  localPlus,
+  whileBelow,
+} from "./control_flow.ts";
 import { emitLoadColumn } from "./score_grad.ts";
 import { type KernelFunction, roundUp, type ScratchLayout } from "./template.ts";
 
@@ -121,8 +128,8 @@ export class RowNormCode {
 
   #getSource(f: FunctionBuilder, { address, rowStride, columnStride, count }: SourceRows): void {
     f.get(address);
-    f.i32.const(4 * rowStride);
-    f.i32.const(4 * columnStride);
+    f.address.const(4 * rowStride);
+    f.address.const(4 * columnStride);
     f.get(count);
     f.f32.const(this.#norm.epsilon);
   }
@@ -168,7 +175,7 @@ interface NormGradForm extends NormForm {
   readonly sumsBias: boolean;
 }
 
-const SOURCE_PARAMETERS = ["i32", "i32", "i32", "i32", "f32"] as const;
+const SOURCE_PARAMETERS = ["address", "address", "address", "i32", "f32"] as const;
 
 /**
  * Emits, once a module, the function `(source, rowBytes, columnBytes, rows, epsilon: f32, target, scale,
@@ -177,7 +184,7 @@ const SOURCE_PARAMETERS = ["i32", "i32", "i32", "i32", "f32"] as const;
 function emitNormRows(module: ModuleBuilder, form: NormForm): number {
   return module.once(`norm_rows_${JSON.stringify(form)}`, () => {
     const f = module.function("norm_rows", {
-      params: [...SOURCE_PARAMETERS, "i32", "i32", "i32"],
+      params: [...SOURCE_PARAMETERS, ...addresses(3)],
       results: [],
     });
     const code = new NormRowCode(f, form);
@@ -203,7 +210,7 @@ function emitNormRows(module: ModuleBuilder, form: NormForm): number {
 function emitNormRowsGrad(module: ModuleBuilder, form: NormGradForm): number {
   return module.once(`norm_rows_grad_${JSON.stringify(form)}`, () => {
     const f = module.function("norm_rows_grad", {
-      params: [...SOURCE_PARAMETERS, ...Array<"i32">(6).fill("i32")],
+      params: [...SOURCE_PARAMETERS, "address", "i32", ...addresses(4)],
       results: [],
     });
     const code = new NormRowCode(f, form);
@@ -239,7 +246,7 @@ function emitNormRowsGrad(module: ModuleBuilder, form: NormGradForm): number {
       });
       f.get(cotangents);
       f.get(f.param(6));
-      f.i32.add();
+      f.address.plus();
       f.set(cotangents);
     });
     return f.index;
@@ -283,7 +290,7 @@ class NormRowCode {
       body();
       f.get(f.param(0));
       f.get(f.param(1));
-      f.i32.add();
+      f.address.add();
       f.set(f.param(0));
       increment(f, done, 1);
     });
@@ -329,7 +336,7 @@ class NormRowCode {
     f.get(target);
     this.vector.f32(0)();
     f.v128.store(normRowBytes(this.#form.columns) - 16);
-    const [from, to, counter] = [f.local("i32"), f.local("i32"), f.local("i32")];
+    const [from, to, counter] = [f.local("address"), f.local("address"), f.local("i32")];
     f.get(f.param(0));
     f.set(from);
     f.get(target);
@@ -341,7 +348,7 @@ class NormRowCode {
       f.f32.store();
       f.get(from);
       f.get(f.param(2));
-      f.i32.add();
+      f.address.add();
       f.set(from);
       increment(f, to, 4);
     });

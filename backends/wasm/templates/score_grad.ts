@@ -17,7 +17,7 @@ export function emitScoreGrad(
 ): number {
   return module.once(`score_grad_${relaxedSimd}_${withGrad}`, () => {
     const f = module.function("score_grad", {
-      params: ["i32", "i32", "i32", "i32", "i32", "i32", "i32", "f32"],
+      params: ["address", "address", "i32", "i32", "i32", "address", "address", "f32"],
       results: [],
     });
     const code = new VectorCode(f, relaxedSimd);
@@ -32,13 +32,13 @@ export function emitScoreGrad(
     const loadFrom = (base: Local) => () => {
       f.get(base);
       f.get(at);
-      f.i32.add();
+      f.address.plus();
       f.v128.load();
     };
     const storeTo = (base: Local, value: () => void) => {
       f.get(base);
       f.get(at);
-      f.i32.add();
+      f.address.plus();
       value();
       f.v128.store();
     };
@@ -64,7 +64,7 @@ export function emitScoreGrad(
       for (const base of [scores, products]) {
         f.get(base);
         f.get(rowBytes);
-        f.i32.add();
+        f.address.plus();
         f.set(base);
       }
     });
@@ -83,7 +83,7 @@ export function emitLoadColumn(
     readonly stride: number;
   },
 ): void {
-  const [from, to, done] = [f.local("i32"), f.local("i32"), f.local("i32")];
+  const [from, to, done] = [f.local("address"), f.local("address"), f.local("i32")];
   f.get(column.source);
   f.set(from);
   f.get(column.target);
@@ -120,7 +120,7 @@ export function emitRowDots(
   const { leftStrides, rightStrides } = dots;
   const contiguous = leftStrides.columnStride === 1 && rightStrides.columnStride === 1;
   const vectors = contiguous ? dots.columns >> 2 : 0;
-  const [left, right, target] = [f.local("i32"), f.local("i32"), f.local("i32")];
+  const [left, right, target] = [f.local("address"), f.local("address"), f.local("address")];
   const [row, counter, sum] = [f.local("i32"), f.local("i32"), f.local("v128")];
   f.get(dots.target);
   f.set(target);
@@ -161,9 +161,8 @@ export function emitRowDots(
 
 function startRow(f: FunctionBuilder, into: Local, base: Local, row: Local, stride: number): void {
   f.get(row);
-  f.i32.const(4 * stride);
-  f.i32.mul();
+  f.address.times(4 * stride);
   f.get(base);
-  f.i32.add();
+  f.address.add();
   f.set(into);
 }

@@ -23,7 +23,7 @@ const LANE_NUMBERS = new Uint8Array(new Int32Array([0, 1, 2, 3]).buffer);
 export function emitSoftmaxRows(module: ModuleBuilder, relaxedSimd: boolean): number {
   return module.once(`softmax_rows_${relaxedSimd}`, () => {
     const f = module.function("softmax_rows", {
-      params: ["i32", "i32", "i32", "i32", "i32", "i32", "f32"],
+      params: ["address", "i32", "i32", "i32", "address", "i32", "f32"],
       results: [],
     });
     const [scores, rows, rowBytes, state] = [f.param(0), f.param(1), f.param(2), f.param(4)];
@@ -41,7 +41,7 @@ export function emitSoftmaxRows(module: ModuleBuilder, relaxedSimd: boolean): nu
       emitNewSum(code, state, sum, first);
       f.get(scores);
       f.get(rowBytes);
-      f.i32.add();
+      f.address.plus();
       f.set(scores);
       increment(f, state, STATE_BYTES);
       increment(f, row, 1);
@@ -84,7 +84,7 @@ export function vectorLoop(
   columns: Local,
   body: (address: Local) => void,
 ): void {
-  const address = f.local("i32");
+  const address = f.local("address");
   const column = f.local("i32");
   f.get(row);
   f.set(address);
@@ -133,7 +133,7 @@ function pairedVectorLoop(
   pair: (address: Local) => void,
   rest: (address: Local, column: Local) => void,
 ): void {
-  const [address, column, paired] = [f.local("i32"), f.local("i32"), f.local("i32")];
+  const [address, column, paired] = [f.local("address"), f.local("i32"), f.local("i32")];
   f.get(row);
   f.set(address);
   f.i32.const(0);

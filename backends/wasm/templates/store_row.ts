@@ -16,7 +16,7 @@ export interface StoredRow {
 
 /** Emits `target[i * columnStride] = source[i] * factor`. */
 export function emitStoreRow(f: FunctionBuilder, row: StoredRow): void {
-  const [from, to, counter] = [f.local("i32"), f.local("i32"), f.local("i32")];
+  const [from, to, counter] = [f.local("address"), f.local("address"), f.local("i32")];
   f.get(row.source);
   f.set(from);
   f.get(row.target);

@@ -1,7 +1,7 @@
 /** What the three templates share: their calling convention, scratch layout and options. */
 import type { LoopBuffer, Size } from "../../../compiler/loop_ir.ts";
 import type { FunctionBuilder, Local, ModuleBuilder } from "../encoder.ts";
-import { i32s } from "./control_flow.ts";
+import { addresses, i32s } from "./control_flow.ts";
 import {
   type Microkernel,
   type MicrokernelName,
@@ -20,9 +20,9 @@ export interface TemplateOptions {
 /** One part of an emitted kernel. */
 export interface KernelPhase<Units extends Size = number> {
   /**
-   * `(lo, hi, p0..pn, s0..sm, privateScratch, sharedScratch)`, all i32: runs the work units from `lo`
-   * up to `hi`. The `p`s are the byte addresses of the kernel's non-scratch buffers, in order, the
-   * `s`s the values of its sizes.
+   * `(lo, hi, p0..pn, s0..sm, privateScratch, sharedScratch)`: runs the work units from `lo` up to
+   * `hi`. The `p`s are the byte addresses of the kernel's non-scratch buffers, in order, the `s`s the
+   * values of its sizes. `lo`, `hi` and the sizes are i32.
    */
   readonly functionIndex: number;
   /** How many work units there are. They may run in any order and on any thread. */
@@ -87,7 +87,8 @@ export function kernelFunction(
 ): KernelFunction {
   const bound = boundBuffers(buffers);
   const scratch = 2 + bound.length + sizes.length;
-  const f = module.function(name, { params: i32s(scratch + 2), results: [] });
+  const params = [...i32s(2), ...addresses(bound.length), ...i32s(sizes.length), ...addresses(2)];
+  const f = module.function(name, { params, results: [] });
   return {
     f,
     lo: f.param(0),

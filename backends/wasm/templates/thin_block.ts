@@ -3,14 +3,7 @@
  * than multiplying. How fast they are is up to the memory, so whole rows or columns are read in order.
  */
 import type { FunctionBuilder, Local, ModuleBuilder } from "../encoder.ts";
-import {
-  countedLoop,
-  i32s,
-  increment,
-  localPlus,
-  timesConstant,
-  whileBelow,
-} from "./control_flow.ts";
+import { countedLoop, increment, localPlus, whileBelow } from "./control_flow.ts";
 import type { AxisList } from "./offset_table.ts";
 import { emitTranspose, newQuad } from "./transpose.ts";
 
@@ -51,7 +44,7 @@ export interface ThinBlockCall {
 /** Emits a call of the function that {@linkcode emitThinBlock} gave. */
 export function callThinBlock(f: FunctionBuilder, block: number, call: ThinBlockCall): void {
   for (const local of [call.rowTable, call.aOffset, call.rows, call.b]) f.get(local);
-  f.i32.const(call.bStep);
+  f.address.const(call.bStep);
   for (const local of [call.k, call.columns, call.c]) f.get(local);
   f.i32.const(call.cRowBytes);
   f.get(call.accumulate);
@@ -70,7 +63,19 @@ const ROWS_AT_ONCE = 8;
 export function emitThinBlock(module: ModuleBuilder, form: ThinForm, relaxedSimd: boolean): number {
   const name = `thin_block_${form}${relaxedSimd ? "_relaxed" : ""}`;
   return module.once(name, () => {
-    const f = module.function(name, { params: i32s(10), results: [] });
+    const params = [
+      "address",
+      "address",
+      "i32",
+      "address",
+      "address",
+      "i32",
+      "i32",
+      "address",
+      "i32",
+      "i32",
+    ] as const;
+    const f = module.function(name, { params, results: [] });
     const emitter = new ThinBlock(f, relaxedSimd);
     if (form === "rows") emitter.emitRows();
     else emitter.emitColumns();
@@ -143,7 +148,7 @@ class ThinBlock {
         f.get(target);
         f.i32.const(0);
         f.get(columns);
-        timesConstant(f, 4);
+        f.address.times(4);
         f.memoryFill();
       })
     );
@@ -153,27 +158,22 @@ class ThinBlock {
   #eachRow(c: Local, body: (a: Local, target: Local) => void): void {
     const f = this.#f;
     const [rowTable, aOffset, rows, cRowBytes] = [f.param(0), f.param(1), f.param(2), f.param(8)];
-    const [row, a, target, next] = [0, 1, 2, 3].map(() => f.local("i32")) as [
-      Local,
-      Local,
-      Local,
-      Local,
-    ];
+    const row = f.local("i32");
+    const [a, target, next] = [0, 1, 2].map(() => f.local("address")) as [Local, Local, Local];
     f.get(c);
     f.set(next);
     countedLoop(f, row, rows, 1, () => {
       f.get(rowTable);
       f.get(row);
-      timesConstant(f, 4);
-      f.i32.add();
-      f.i32.load();
+      f.address.plus(f.address.bytes);
+      f.address.load();
       f.get(aOffset);
-      f.i32.add();
+      f.address.add();
       f.set(a);
       f.get(next);
       f.tee(target);
       f.get(cRowBytes);
-      f.i32.add();
+      f.address.plus();
       f.set(next);
       body(a, target);
     });
@@ -187,7 +187,7 @@ class ThinBlock {
       const source = localPlus(f, b, 0);
       f.get(b);
       f.get(bStep);
-      f.i32.add();
+      f.address.add();
       f.set(b);
       return source;
     });
@@ -198,14 +198,13 @@ class ThinBlock {
     const f = this.#f;
     const columns = f.param(6);
     const rows = this.#nextSources(count);
-    const sources = rows.map(() => f.local("i32"));
+    const sources = rows.map(() => f.local("address"));
     const factors = rows.map(() => f.local("v128"));
     const at = f.local("i32");
     this.#eachRow(f.param(7), (a, target) => {
       f.get(a);
       f.get(done);
-      timesConstant(f, 4);
-      f.i32.add();
+      f.address.plus(4);
       f.set(a);
       factors.forEach((factor, index) => {
         f.get(a);

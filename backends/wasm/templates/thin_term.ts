@@ -1,7 +1,7 @@
 /** A term with few rows, whose right operand is read where it lies. */
 import type { MatmulTerm } from "../../../compiler/loop_ir.ts";
 import type { FunctionBuilder, Local, ModuleBuilder } from "../encoder.ts";
-import { localPlus, timesConstant } from "./control_flow.ts";
+import { localPlus } from "./control_flow.ts";
 import { type TermAxes, type TermBlock, TermEmitter } from "./matmul_term.ts";
 import { LeftOperand, type Range } from "./operands.ts";
 import { chooseRowPacking } from "./pack_rows.ts";
@@ -47,7 +47,7 @@ export class ThinTerm extends TermEmitter {
 
   override begin(f: FunctionBuilder, scratch: Local): void {
     this.#left.begin(f, scratch);
-    this.#firstColumn = f.local("i32");
+    this.#firstColumn = f.local("address");
   }
 
   override setRows(fn: KernelFunction, batch: Local, rows: Range): void {
@@ -58,8 +58,7 @@ export class ThinTerm extends TermEmitter {
     const { f } = fn;
     f.get(this.base(fn, "b", batch));
     f.get(columns.start);
-    timesConstant(f, 4 * this.#axes.columns.step);
-    f.i32.add();
+    f.address.plus(4 * this.#axes.columns.step);
     f.set(this.#column);
   }
 
@@ -69,8 +68,7 @@ export class ThinTerm extends TermEmitter {
     const b = localPlus(f, this.#column, 0);
     f.get(b);
     f.get(k.start);
-    timesConstant(f, 4 * this.#axes.kB.step);
-    f.i32.add();
+    f.address.plus(4 * this.#axes.kB.step);
     f.set(b);
     const { rowTable, offset } = this.#left.block(f, rows, k);
     const between = this.#form === "rows" ? this.#axes.kB : this.#axes.columns;

@@ -25,10 +25,10 @@ export function emitTouchLines(
   if (first === undefined) return;
   const seen = f.local("i32");
   const moving = sources.map((source) => localPlus(f, source, 0));
-  const end = f.local("i32");
+  const end = f.local("address");
   f.get(first);
   f.get(rowBytes);
-  f.i32.add();
+  f.address.plus();
   f.set(end);
   whileBelow(f, moving[0] ?? first, end, () => {
     for (const source of moving) {
