@@ -35,5 +35,19 @@ export type { InputPiece, InputSource } from "./input_source.ts";
 export type { HostInputs, HostOutputs, HostTree } from "./host_tree.ts";
 export { CompiledProgram } from "./program.ts";
 export { reference } from "./reference/backend.ts";
+export { webgpu, type WebGpuBackend, type WebGpuOptions } from "./webgpu/backend.ts";
+export {
+  DEFAULT_LIMITS,
+  type GpuCapabilities,
+  gpuCapabilities,
+  type GpuLimits,
+} from "./webgpu/capabilities.ts";
+export {
+  DeviceLostError,
+  GpuUnavailableError,
+  GpuValidationError,
+  ShaderError,
+  type ShaderProblem,
+} from "./webgpu/errors.ts";
 export { MAX_THREADS, wasm, wasmCapabilities, type WasmOptions } from "./wasm/backend.ts";
 export type { MicrokernelName } from "./wasm/templates/microkernel.ts";

@@ -9,7 +9,7 @@
  * from which `--resume` goes on bit for bit.
  */
 import { parseArgs } from "node:util";
-import { type Backend, compile, reference, wasm } from "@fovea/fovea/backends";
+import { type Backend, compile, reference, wasm, webgpu } from "@fovea/fovea/backends";
 import {
   adam,
   CheckpointError,
@@ -39,7 +39,7 @@ const HELP = `Trains a small Vision Transformer on MNIST.
   --threads <n>    threads to run on (default: the machine's, at most 8)
   --out <file>     where the weights go (default mnist_vit.safetensors)
   --resume         go on from the checkpoint that a run with the same options left beside --out
-  --backend <name> wasm (default), or reference, which is slow and computes in f64
+  --backend <name> wasm (default), webgpu, or reference, which is slow and computes in f64
   --limit <n>      use only the first n training and test images
   --help           this text
 `;
@@ -49,6 +49,9 @@ const EVALUATION_BATCH = 250;
 /** Smoothing of the loss shown: the weight of all that came before. */
 const SMOOTHING = 0.95;
 
+const BACKENDS = ["wasm", "webgpu", "reference"] as const;
+type BackendName = typeof BACKENDS[number];
+
 /** What was asked for on the command line. */
 interface Options {
   readonly epochs: number;
@@ -56,7 +59,7 @@ interface Options {
   readonly threads: number | undefined;
   readonly out: string;
   readonly resume: boolean;
-  readonly backend: "wasm" | "reference";
+  readonly backend: BackendName;
   readonly limit: number;
 }
 
@@ -78,9 +81,10 @@ function readOptions(args: readonly string[]): Options | undefined {
     },
   });
   if (values.help) return undefined;
-  const { backend, threads, out, resume } = values;
-  if (backend !== "wasm" && backend !== "reference") {
-    throw new UsageError(`--backend is ${backend}, wanted wasm or reference`);
+  const { threads, out, resume } = values;
+  const backend = BACKENDS.find((name) => name === values.backend);
+  if (backend === undefined) {
+    throw new UsageError(`--backend is ${values.backend}, wanted ${BACKENDS.join(", ")}`);
   }
   return {
     epochs: wholeNumber("epochs", values.epochs, 1),
@@ -189,12 +193,21 @@ function stopOnInterrupt(): AbortSignal {
 
 const INTERRUPTED = 130;
 
+async function makeBackend(name: BackendName, threads: number | undefined): Promise<Backend> {
+  switch (name) {
+    case "wasm":
+      return wasm(threads === undefined ? {} : { threads });
+    case "webgpu":
+      return await webgpu();
+    case "reference":
+      return reference();
+  }
+}
+
 async function run(options: Options): Promise<number> {
   const { epochs, seed, threads, out, limit } = options;
   const stop = stopOnInterrupt();
-  const backend = options.backend === "wasm"
-    ? wasm(threads === undefined ? {} : { threads })
-    : reference();
+  const backend = await makeBackend(options.backend, threads);
   const mnist = await loadMnist();
   const [data, test] = [firstImages(mnist.train, limit), firstImages(mnist.test, limit)];
   const model = declareModel();

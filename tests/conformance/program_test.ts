@@ -18,6 +18,7 @@ import {
   assertStringIncludes,
   assertThrows,
 } from "../support/assert.ts";
+import { gpuTest } from "../support/gpu.ts";
 
 const batch = dim("batch");
 
@@ -63,6 +64,7 @@ function test(name: string, run: (backend: Backend) => Promise<void>): void {
     const { name: device, threads } = backend.capabilities;
     Deno.test(`${name} (${device}, ${threads} threads)`, () => run(backend));
   }
+  gpuTest(`${name} (webgpu)`, run);
 }
 
 test("program: results have the traced structure, with element type and shape", async (backend) => {
@@ -83,6 +85,18 @@ test("program: inputs stay set until they are set again", async (backend) => {
   assertEquals(third.scaled.data, Float32Array.of(3, 6));
   const images: HostTensor<"f32"> = await program.get("images");
   assertEquals(images.data, Float32Array.of(1, 2));
+});
+
+test("program: runs may be started before earlier ones are awaited", async (backend) => {
+  using program = await compile(stepGraph, { backend, donate: { state: "state" } });
+  program.set({ state: initialState });
+  const losses = [1, 10, 100].map(async (gradient) =>
+    (await program.run({ gradient })).loss.data[0]
+  );
+  const parameters = program.get("state/parameters/0/kernel");
+  program.set({ state: initialState });
+  assertEquals(await Promise.all(losses), [3, 5, 25]);
+  assertEquals((await parameters).data, Float32Array.of(112, 113));
 });
 
 test("program: inputs that were never set are named", async (backend) => {

@@ -10,10 +10,10 @@ export type Requirement = { readonly path: string } | { readonly missing: string
 export function laneTest(
   name: string,
   requirement: Requirement,
-  test: (path: string) => Promise<void>,
+  test: (path: string, context: Deno.TestContext) => Promise<void>,
 ): void {
   if ("path" in requirement) {
-    Deno.test(name, () => test(requirement.path));
+    Deno.test(name, (context) => test(requirement.path, context));
     return;
   }
   const { missing } = requirement;

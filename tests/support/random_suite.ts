@@ -63,6 +63,7 @@ export function randomGraphTests(
   device: string,
   run: RunGraph,
   runs: { readonly f32: number; readonly mixed: number; readonly gradients: number },
+  add: (name: string, test: () => Promise<void>) => void = Deno.test,
 ): void {
   const addTest = (
     name: string,
@@ -70,7 +71,7 @@ export function randomGraphTests(
     recipe: fc.Arbitrary<GraphRecipe>,
     outputsOf: (graph: RandomGraph) => ReadonlyMap<string, Node>,
   ) =>
-    Deno.test(`${name} on ${device}`, () =>
+    add(`${name} on ${device}`, () =>
       fc.assert(
         fc.asyncProperty(recipe, async (recipe) => {
           const graph = buildGraph(recipe);

@@ -1,10 +1,6 @@
 /** exp and the functions made from it, on four f32 at once. */
 import type { Push, VectorCode } from "../vector_code.ts";
-import { EXP, LOG_ERFC } from "./coefficients.ts";
-
-/** ln 2 in two parts; the first has 9 bits, so that its product with a small whole number is exact. */
-export const LN2_HIGH = Math.round(Math.LN2 * 512) / 512;
-export const LN2_LOW = Math.LN2 - LN2_HIGH;
+import { EXP, LN2_HIGH, LN2_LOW, LOG_ERFC } from "../../math/coefficients.ts";
 
 /** Adding it rounds to a whole number, which is then in the low bits. */
 const ROUND = 1.5 * 2 ** 23;

@@ -1,7 +1,6 @@
 /** Logarithms of four f32 at once. */
 import type { Push, VectorCode } from "../vector_code.ts";
-import { LOG } from "./coefficients.ts";
-import { LN2_HIGH, LN2_LOW } from "./exponential.ts";
+import { LN2_HIGH, LN2_LOW, LOG } from "../../math/coefficients.ts";
 
 const SMALLEST_NORMAL = 2 ** -126;
 const MANTISSA = 0x007fffff;

@@ -1,7 +1,7 @@
 /** Sine and cosine of four f32 at once. */
 import type { FunctionBuilder, ModuleBuilder } from "../encoder.ts";
 import type { Push, VectorCode } from "../vector_code.ts";
-import { COS, SIN } from "./coefficients.ts";
+import { COS, SIN } from "../../math/coefficients.ts";
 
 /** Up to here `n * pi/2` is subtracted in f64; beyond, bits of 2/pi are multiplied (Payne and Hanek). */
 const LARGEST_FOR_F64 = 2 ** 20;

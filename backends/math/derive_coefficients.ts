@@ -1,11 +1,11 @@
 /**
- * Derives the coefficients in `coefficients.ts`: `deno run backends/wasm/math/derive_coefficients.ts`
+ * Derives the coefficients in `coefficients.ts`: `deno run backends/math/derive_coefficients.ts`
  * prints them with the largest relative error of each approximation.
  *
  * A polynomial P is fitted to `target` so that the largest `weight * |P - target|` is small: least
  * squares on Chebyshev nodes, reweighted by the error until it is level (Lawson 1961).
  */
-import { erf } from "../../../graph/ops/special.ts";
+import { erf } from "../../graph/ops/special.ts";
 
 interface Fit {
   readonly name: string;

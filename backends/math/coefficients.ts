@@ -40,3 +40,7 @@ export const LOG_ERFC = [
   -0.000117640433,
   0.00000925616951,
 ];
+
+/** ln 2 in two parts; the first has 9 bits, so that its product with a small whole number is exact. */
+export const LN2_HIGH = Math.round(Math.LN2 * 512) / 512;
+export const LN2_LOW = Math.LN2 - LN2_HIGH;

@@ -1,0 +1,74 @@
+/** From a program to dispatches: each step's kernel as shader modules, and what they are bound to. */
+import type { Kernel } from "../../compiler/loop_ir.ts";
+import type { Program, ProgramStep } from "../../compiler/program.ts";
+import { withSizes } from "../../compiler/sizes.ts";
+import { describeNode, noteNode } from "../errors.ts";
+import { type ArenaRange, memberBindings } from "./bindings.ts";
+import type { GpuCapabilities } from "./capabilities.ts";
+import { emitGpuKernel } from "./emit_kernel.ts";
+import type { Grid } from "./wgsl/module.ts";
+
+/** A shader module. */
+export interface GpuModule {
+  readonly wgsl: string;
+  /** Name of its kernel. */
+  readonly kernel: string;
+  /** The first step that runs it. */
+  readonly step: number;
+  /** Bytes of each binding. */
+  readonly bindings: readonly number[];
+}
+
+/** One dispatch of a step. */
+export interface GpuDispatch {
+  readonly step: number;
+  /** Index of the module. */
+  readonly module: number;
+  readonly grid: Grid;
+  readonly ranges: readonly ArenaRange[];
+}
+
+/** A program as a GPU runs it. */
+export interface GpuProgram {
+  readonly modules: readonly GpuModule[];
+  readonly dispatches: readonly GpuDispatch[];
+}
+
+/** Graph nodes that a module's comment lists. */
+const LISTED_NODES = 12;
+
+/** Emits every kernel once for each way in which its buffers are bound. */
+export function assembleGpu(program: Program, { limits }: GpuCapabilities): GpuProgram {
+  const modules: GpuModule[] = [];
+  const dispatches: GpuDispatch[] = [];
+  const emitted = new Map<string, { module: number; grid: Grid }[]>();
+  program.steps.forEach((step, at) => {
+    const kernel = program.kernels[step.kernel];
+    if (kernel === undefined) throw new RangeError(`The program has no kernel ${step.kernel}`);
+    for (const member of step.members) {
+      const plain = kernel.kind === "loops" ? withSizes(kernel, member.sizes) : kernel;
+      const { layout, ranges } = memberBindings(program, plain, member, limits);
+      const key = `${step.kernel} ${member.sizes.join()} ${JSON.stringify(layout)}`;
+      let parts = emitted.get(key);
+      if (parts === undefined) {
+        const comment = commentOf(kernel, step);
+        parts = emitGpuKernel(plain, { layout, limits, comment }).map(({ wgsl, grid }) => {
+          const { bindings } = layout;
+          return {
+            module: modules.push({ wgsl, kernel: kernel.name, step: at, bindings }) - 1,
+            grid,
+          };
+        });
+        emitted.set(key, parts);
+      }
+      for (const { module, grid } of parts) dispatches.push({ step: at, module, grid, ranges });
+    }
+  });
+  return { modules, dispatches };
+}
+
+function commentOf(kernel: Kernel, { nodes }: ProgramStep): string[] {
+  const listed = nodes.slice(0, LISTED_NODES).map((node) => `  ${describeNode(noteNode(node))}`);
+  const more = nodes.length - listed.length;
+  return [kernel.name, ...listed, ...(more > 0 ? [`  and ${more} more`] : [])];
+}

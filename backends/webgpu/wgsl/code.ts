@@ -1,0 +1,23 @@
+/** Lines of WGSL under construction. */
+
+const INDENT = "  ";
+
+/** Collects lines at a depth of nesting. */
+export class Code {
+  readonly lines: string[] = [];
+  #depth = 1;
+
+  /** Adds lines. */
+  add(...lines: readonly string[]): void {
+    for (const line of lines) this.lines.push(INDENT.repeat(this.#depth) + line);
+  }
+
+  /** Adds `header { ... }` around what `body` adds. */
+  block(header: string, body: () => void): void {
+    this.add(`${header} {`);
+    this.#depth++;
+    body();
+    this.#depth--;
+    this.add("}");
+  }
+}

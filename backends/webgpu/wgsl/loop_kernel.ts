@@ -1,0 +1,376 @@
+/**
+ * Loop kernels as WGSL. Each item of the kernel's space is one invocation's work, or where it holds
+ * long reductions or loops, that of several lanes which share these out and meet in workgroup memory.
+ */
+import type { LoopRange, Statement } from "../../../compiler/loop_ir.ts";
+import { visitExpressions } from "../../../compiler/lower/expressions.ts";
+import type { PlainLoopKernel } from "../../../compiler/sizes.ts";
+import { constantValue } from "./fold.ts";
+import { ExpressionWriter } from "./expressions.ts";
+import { inlineScratch } from "./inline_scratch.ts";
+import {
+  isIndependent,
+  type ItemAxis,
+  type ItemSpace,
+  itemSpace,
+  rootsOf,
+  tripsOf,
+} from "./item_space.ts";
+import { chooseLanes } from "./lanes.ts";
+import { type Dispatch, type EmitOptions, gridOf, groupNumber, ModuleWriter } from "./module.ts";
+import {
+  declareFold,
+  type Fold,
+  foldIn,
+  type LaneGrid,
+  meetLanes,
+  SharedArrays,
+} from "./reductions.ts";
+
+type Loop = Statement & { readonly kind: "loop" };
+type Reduce = Statement & { readonly kind: "reduce" };
+
+/** The kernel as one dispatch, or none where there is nothing to do. */
+export function emitLoopKernel(given: PlainLoopKernel, options: EmitOptions): Dispatch[] {
+  const kernel = inlineScratch(given);
+  const space = itemSpace(kernel);
+  const total = space.axes.reduce((product, { extent }) => product * extent, 1);
+  if (total === 0) return [];
+  if (total >= 2 ** 31) {
+    throw new RangeError(`Kernel ${kernel.name} has ${total} items: wanted less than 2^31`);
+  }
+  return [new LoopKernelWriter(kernel, space, total, options).write()];
+}
+
+class LoopKernelWriter {
+  readonly #kernel: PlainLoopKernel;
+  readonly #space: ItemSpace;
+  readonly #total: number;
+  readonly #options: EmitOptions;
+  readonly #module: ModuleWriter;
+  readonly #writer: ExpressionWriter;
+  readonly #grid: LaneGrid;
+  readonly #shared: SharedArrays;
+  /** Buffers whose memory lanes both write and read: they wait for each other in between. */
+  readonly #exchanged: ReadonlySet<number>;
+  /** Whether an item may be none, so that its stores are left out. */
+  #mayBeIdle = false;
+
+  constructor(kernel: PlainLoopKernel, space: ItemSpace, total: number, options: EmitOptions) {
+    this.#kernel = kernel;
+    this.#space = space;
+    this.#total = total;
+    this.#options = options;
+    this.#module = new ModuleWriter(kernel, options);
+    this.#writer = new ExpressionWriter(this.#module);
+    this.#grid = chooseLanes(kernel, space, total, options.limits);
+    this.#shared = new SharedArrays(
+      this.#module.names,
+      this.#grid.columns * this.#grid.lanes,
+    );
+    this.#exchanged = exchangedBuffers(
+      space.body,
+      (buffer) => options.layout.places[buffer]?.binding,
+    );
+  }
+
+  write(): Dispatch {
+    const { columns, lanes } = this.#grid;
+    const { code } = this.#module;
+    const grid = gridOf(Math.ceil(this.#total / columns), this.#options.limits);
+    const covered = grid[0] * grid[1] * grid[2] * columns;
+    const items = columns === 1
+      ? groupNumber(grid)
+      : `${groupNumber(grid)} * ${columns}u + local.x`;
+    if (lanes > 1 && columns > 1) code.add("let column = local.x;");
+    if (lanes > 1) code.add("let lane = local.y;");
+    code.add(`let item = i32(${items});`);
+    if (lanes === 1 || columns === 1) {
+      // A whole workgroup leaves, or nobody waits for anybody.
+      if (covered > this.#total) code.add(`if (item >= ${this.#total}) { return; }`);
+    } else {
+      this.#mayBeIdle = covered > this.#total || this.#space.axes.some(({ end }) => end);
+      if (this.#mayBeIdle) code.add(`var active_item = item < ${this.#total};`);
+    }
+    this.#writeAxes();
+    if (lanes === 1) this.#serial(this.#space.body);
+    else this.#together(this.#space.body);
+    const wgsl = this.#module.module([columns, lanes], this.#shared.declarations());
+    const { maxComputeWorkgroupStorageSize: most } = this.#options.limits;
+    if (this.#shared.bytes > most) {
+      throw new RangeError(
+        `Kernel ${this.#kernel.name} takes ${this.#shared.bytes} bytes of workgroup memory: ` +
+          `the device has ${most}`,
+      );
+    }
+    return { wgsl, grid };
+  }
+
+  /** Names each axis' variable of the item, and writes what depends on it alone. */
+  #writeAxes(): void {
+    const { code, names } = this.#module;
+    const { axes } = this.#space;
+    let rest = "item";
+    const parts: string[] = [];
+    for (let at = axes.length - 1; at >= 0; at--) {
+      const extent = axes[at]?.extent ?? 1;
+      if (at === 0) {
+        parts.unshift(this.#mayBeIdle ? `min(${rest}, ${extent - 1})` : rest);
+        break;
+      }
+      parts.unshift(extent === 1 ? "0" : `${rest} % ${extent}`);
+      if (extent === 1) continue;
+      const next = names.unique("block");
+      code.add(`let ${next} = ${rest} / ${extent};`);
+      rest = next;
+    }
+    axes.forEach((axis, at) => this.#writeAxis(axis, parts[at] ?? "0"));
+  }
+
+  #writeAxis({ variable, start, end, lets }: ItemAxis, place: string): void {
+    const { code } = this.#module;
+    const from = start === undefined ? "" : `${this.#writer.value(start)} + `;
+    const until = end && this.#writer.value(end);
+    const name = this.#module.names.unique(variable);
+    if (until === undefined) {
+      code.add(`let ${name} = ${from}${place};`);
+    } else if (this.#mayBeIdle) {
+      const wanted = this.#module.names.unique(`${variable}_wanted`);
+      code.add(`let ${wanted} = ${from}${place};`);
+      code.add(`active_item = active_item && ${wanted} < ${until};`);
+      code.add(`let ${name} = min(${wanted}, ${until} - 1);`);
+    } else {
+      // Without lanes an invocation leaves by itself; with them all of the item's lanes do.
+      code.add(`let ${name} = ${from}${place};`, `if (${name} >= ${until}) { return; }`);
+    }
+    this.#writer.bind(variable, name);
+    for (const statement of lets) this.#let(statement);
+  }
+
+  #let(statement: Statement): void {
+    if (statement.kind !== "let") throw new TypeError(`A ${statement.kind} is no let`);
+    const value = this.#writer.value(statement.value);
+    this.#module.code.add(`let ${this.#writer.declare(statement.name)} = ${value};`);
+  }
+
+  /** Statements that one invocation runs by itself. */
+  #serial(body: readonly Statement[]): void {
+    for (const statement of body) {
+      switch (statement.kind) {
+        case "let":
+          this.#let(statement);
+          break;
+        case "store":
+        case "accumulate":
+          this.#store(statement);
+          break;
+        case "loop":
+          this.#writer.scope(() =>
+            this.#forLoop(statement.range, () => this.#serial(statement.body))
+          );
+          break;
+        case "reduce":
+          this.#reduceAlone(statement);
+          break;
+      }
+    }
+  }
+
+  #store(statement: Statement & { readonly kind: "store" | "accumulate" }): void {
+    const { code, buffers } = this.#module;
+    const { buffer } = statement;
+    const [index = "", value = ""] = this.#writer.values([statement.index, statement.value]);
+    const write = () => {
+      if (statement.kind === "store") return code.add(...buffers.store(buffer, index, value));
+      const type = statement.value.type;
+      const before = buffers.load(buffer, index);
+      const sum = type === "bool" ? `(${before} | ${value})` : `${before} + ${value}`;
+      code.add(...buffers.store(buffer, index, sum));
+    };
+    if (this.#mayBeIdle) code.block("if (active_item)", write);
+    else write();
+  }
+
+  #forLoop({ variable, start, end }: LoopRange, body: () => void, step = "1"): void {
+    const { code, names } = this.#module;
+    const [from = "", until = ""] = this.#writer.values([start, end]);
+    const name = names.unique(variable);
+    const next = step === "1" ? `${name}++` : `${name} += ${step}`;
+    code.block(`for (var ${name} = ${from}; ${name} < ${until}; ${next})`, () => {
+      this.#writer.bind(variable, name);
+      body();
+    });
+  }
+
+  #declareFolds({ accumulators }: Reduce): Fold[] {
+    const { code, names, library } = this.#module;
+    return accumulators.map((accumulator) => declareFold(code, names, library, accumulator));
+  }
+
+  /** Evaluates the reduction's values once and folds them in. */
+  #foldOnce({ body, accumulators }: Reduce, folds: readonly Fold[], place: string): void {
+    const { code, library, names } = this.#module;
+    this.#serial(body);
+    const values = this.#writer.values(accumulators.map(({ value }) => value));
+    folds.forEach((fold, at) => {
+      const text = values[at] ?? "";
+      if (fold.place === undefined) return foldIn(code, library, fold, text, place);
+      const name = names.unique("candidate");
+      code.add(`let ${name} = ${text};`);
+      foldIn(code, library, fold, name, place);
+    });
+  }
+
+  #bindFolds(folds: readonly Fold[]): void {
+    for (const { accumulator, value, place } of folds) {
+      this.#writer.bind(accumulator.name, place ?? value);
+    }
+  }
+
+  #reduceAlone(statement: Reduce): void {
+    const { code, names } = this.#module;
+    const folds = this.#declareFolds(statement);
+    const counts = statement.accumulators.some(({ op }) => op === "argmax");
+    const counter = counts ? names.unique("place") : "";
+    if (counts) code.add(`var ${counter} = 0;`);
+    const nest = (ranges: readonly LoopRange[]): void => {
+      const [range, ...inner] = ranges;
+      if (range !== undefined) return this.#forLoop(range, () => nest(inner));
+      this.#foldOnce(statement, folds, counter);
+      if (counts) code.add(`${counter}++;`);
+    };
+    this.#writer.scope(() => nest(statement.ranges));
+    this.#bindFolds(folds);
+  }
+
+  /** Statements that an item's lanes run together: all of them stand at the same one. */
+  #together(body: readonly Statement[]): void {
+    const { code } = this.#module;
+    for (const statement of body) {
+      const exchanges = writesAny([statement], this.#exchanged);
+      // What another lane still reads, or has yet to read, must not be overtaken.
+      if (exchanges) code.add("storageBarrier();");
+      switch (statement.kind) {
+        case "let":
+          this.#let(statement);
+          break;
+        case "store":
+        case "accumulate":
+          code.block("if (lane == 0u)", () => this.#writer.scope(() => this.#store(statement)));
+          break;
+        case "loop":
+          this.#loopTogether(statement);
+          break;
+        case "reduce":
+          this.#reduceTogether(statement);
+          break;
+      }
+      if (exchanges) code.add("storageBarrier();");
+    }
+  }
+
+  #loopTogether(statement: Loop): void {
+    if (!isIndependent(statement, this.#kernel)) {
+      this.#writer.scope(() =>
+        this.#forLoop(statement.range, () => this.#together(statement.body))
+      );
+      return;
+    }
+    const { ranges, body } = independentNest(statement, this.#kernel);
+    this.#writer.scope(() => this.#sharedOut(ranges, () => this.#serial(body)));
+  }
+
+  #reduceTogether(statement: Reduce): void {
+    const { code, library } = this.#module;
+    if (statement.ranges.some((range) => tripsOf(range)?.exact !== true)) {
+      return this.#reduceAlone(statement);
+    }
+    const folds = this.#declareFolds(statement);
+    this.#writer.scope(() =>
+      this.#sharedOut(statement.ranges, (place) => this.#foldOnce(statement, folds, place))
+    );
+    meetLanes(code, library, this.#shared, folds, this.#grid);
+    this.#bindFolds(folds);
+  }
+
+  /** Loops whose iterations the lanes share out; `body` gets the flat number of each. */
+  #sharedOut(ranges: readonly LoopRange[], body: (place: string) => void): void {
+    const { code, names } = this.#module;
+    const { lanes } = this.#grid;
+    const [first] = ranges;
+    if (ranges.length === 1 && first !== undefined) {
+      const [from = "", until = ""] = this.#writer.values([first.start, first.end]);
+      const name = names.unique(first.variable);
+      const start = from === "0" ? "i32(lane)" : `${from} + i32(lane)`;
+      code.block(`for (var ${name} = ${start}; ${name} < ${until}; ${name} += ${lanes})`, () => {
+        this.#writer.bind(first.variable, name);
+        body(from === "0" ? name : `(${name} - (${from}))`);
+      });
+      return;
+    }
+    const extents = ranges.map((range) => tripsOf(range)?.trips ?? 0);
+    const total = extents.reduce((product, extent) => product * extent, 1);
+    const flat = names.unique("place");
+    code.block(`for (var ${flat} = i32(lane); ${flat} < ${total}; ${flat} += ${lanes})`, () => {
+      let inner = total;
+      ranges.forEach(({ variable, start }, at) => {
+        const extent = extents[at] ?? 1;
+        inner /= Math.max(extent, 1);
+        const quotient = inner === 1 ? flat : `${flat} / ${inner}`;
+        const own = at === 0 ? quotient : `(${quotient}) % ${extent}`;
+        const from = constantValue(start) === 0 ? "" : `${this.#writer.value(start)} + `;
+        const name = names.unique(variable);
+        code.add(`let ${name} = ${from}${own};`);
+        this.#writer.bind(variable, name);
+      });
+      body(flat);
+    });
+  }
+}
+
+/** The loops from this one inwards that can be shared out as one, and what the innermost does. */
+function independentNest(loop: Loop, kernel: PlainLoopKernel) {
+  const ranges = [loop.range];
+  let body = loop.body;
+  for (;;) {
+    const [only] = body;
+    const exact = ranges.every((range) => tripsOf(range)?.exact === true);
+    if (body.length !== 1 || only?.kind !== "loop" || !exact) break;
+    if (!isIndependent(only, kernel) || tripsOf(only.range)?.exact !== true) break;
+    ranges.push(only.range);
+    body = only.body;
+  }
+  return { ranges, body };
+}
+
+function exchangedBuffers(
+  body: readonly Statement[],
+  bindingOf: (buffer: number) => number | undefined,
+): Set<number> {
+  const written = new Set<number>();
+  const read = new Set<number | undefined>();
+  const visit = (statements: readonly Statement[]): void => {
+    for (const statement of statements) {
+      visitExpressions(rootsOf(statement), (expr) => {
+        if (expr.kind === "load") read.add(bindingOf(expr.buffer));
+      });
+      if (statement.kind === "accumulate") read.add(bindingOf(statement.buffer));
+      if (statement.kind === "accumulate" || statement.kind === "store") {
+        written.add(statement.buffer);
+      }
+      if (statement.kind === "loop" || statement.kind === "reduce") visit(statement.body);
+    }
+  };
+  visit(body);
+  return new Set([...written].filter((buffer) => read.has(bindingOf(buffer))));
+}
+
+function writesAny(body: readonly Statement[], buffers: ReadonlySet<number>): boolean {
+  return body.some((statement) => {
+    if (statement.kind === "store" || statement.kind === "accumulate") {
+      return buffers.has(statement.buffer);
+    }
+    return (statement.kind === "loop" || statement.kind === "reduce") &&
+      writesAny(statement.body, buffers);
+  });
+}

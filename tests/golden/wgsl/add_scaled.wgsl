@@ -1,0 +1,20 @@
+// rows_mul_add_1x15
+//   mul
+//   add
+
+@group(0) @binding(0) var<storage, read_write> out0: array<f32, 15>;
+@group(0) @binding(1) var<storage, read_write> in1: array<f32, 15>;
+
+
+@compute @workgroup_size(64, 1)
+fn main(
+  @builtin(workgroup_id) group: vec3<u32>,
+  @builtin(local_invocation_id) local: vec3<u32>,
+) {
+  let item = i32(group.x * 64u + local.x);
+  if (item >= 15) { return; }
+  let block = item / 15;
+  let u = block;
+  let c_1 = item % 15;
+  out0[c_1] = ((in1[c_1] * 2.0) + 1.0);
+}
