@@ -19,6 +19,8 @@ export interface Capabilities {
   readonly threads: number;
   /** Whether threads can share memory here. */
   readonly sharedMemory: boolean;
+  /** Whether a program may have 64-bit addresses, and so more than 4 GiB of memory. */
+  readonly memory64: boolean;
   /** The most that one program's memory may take. */
   readonly maxMemoryBytes: number;
   /** Bytes that every buffer's offset is a multiple of. */

@@ -20,6 +20,10 @@ export class OutOfMemoryError extends RangeError {
   }
 }
 
+/** What helps against {@linkcode OutOfMemoryError}. */
+export const LESS_MEMORY =
+  "bind smaller sizes, such as the batch's, or compile with a memoryLimit or checkpoint()";
+
 /** A worker thread did not start, died, or no longer answers. */
 export class WorkerError extends Error {
   override readonly name = "WorkerError";

@@ -28,6 +28,7 @@ export function reference(): Backend {
       relaxedSimd: false,
       threads: 1,
       sharedMemory: false,
+      memory64: true,
       maxMemoryBytes: Infinity,
       alignment: 8,
     },

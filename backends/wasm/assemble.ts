@@ -5,15 +5,18 @@
  */
 import type { Kernel, Size } from "../../compiler/loop_ir.ts";
 import type { Program } from "../../compiler/program.ts";
+import { LESS_MEMORY, OutOfMemoryError } from "../errors.ts";
 import type { AddressType } from "./address_instructions.ts";
 import { emitBarrier, stepAddress } from "./barrier.ts";
 import {
+  ADDRESS_UNIT,
   argumentsOffset,
   boundBuffers,
   COMMAND,
   type Command,
   encodeCommands,
   layoutMemory,
+  MAX_MEMORY_BYTES,
   type MemoryLayout,
   planCommands,
 } from "./commands.ts";
@@ -31,6 +34,8 @@ export interface AssembleOptions {
   /** Looks at a barrier before a thread goes to sleep. */
   readonly spins: number;
   readonly emit: EmitKernel;
+  /** How wide addresses may be, in order: the first that reach everything are taken. Default: i32. */
+  readonly addressTypes?: readonly AddressType[] | undefined;
 }
 
 /** A module and what its memory must hold before it runs. */
@@ -47,17 +52,52 @@ export interface AssembledProgram {
 /** Bytes in a page of WebAssembly memory. */
 export const PAGE_BYTES = 65536;
 
-const CALL_TYPE: FunctionType = { params: ["i32", "i32", "i32", "i32"], results: [] };
+const CALL_TYPE: FunctionType = { params: ["i32", "i32", "i32", "address"], results: [] };
 
 /**
  * The program as a module that imports `env.memory` and `env.stalled` (called about once a second in
  * a long wait) and exports `run(start, end, thread, mayBlock)`, which every thread calls with the
  * same command addresses.
  *
- * @throws {OutOfMemoryError} When the memory would be larger than 32-bit addresses reach.
+ * @throws {OutOfMemoryError} When the memory would be larger than addresses may reach, or a tensor
+ *   than kernels can count.
  */
 export function assemble(program: Program, options: AssembleOptions): AssembledProgram {
-  const module = new ModuleBuilder();
+  const { addressTypes = ["i32"] } = options;
+  refuseManyElements(program);
+  let bytes = program.arenaBytes;
+  for (const addressType of addressTypes) {
+    const most = MAX_MEMORY_BYTES[addressType];
+    if (program.arenaBytes > most) continue;
+    const assembled = assembleWith(addressType, program, options);
+    bytes = assembled.layout.bytes;
+    if (bytes <= most) return assembled;
+  }
+  const most = Math.max(...addressTypes.map((type) => MAX_MEMORY_BYTES[type]));
+  const reach = addressTypes.includes("i64")
+    ? "64-bit WebAssembly addresses reach"
+    : "32-bit WebAssembly addresses reach, and 64-bit ones (memory64) are missing or switched off";
+  const limit = `a program may take ${most} bytes (${most / 2 ** 20} MiB), which is what ${reach}`;
+  throw new OutOfMemoryError(bytes, `${limit}: ${LESS_MEMORY}`);
+}
+
+/** Kernels count elements in signed 32 bits, and may look past the end by less than this margin. */
+const MAX_ELEMENTS = 2 ** 31 - 2 ** 16;
+
+function refuseManyElements({ buffers }: Program): void {
+  for (const { name, elements, bytes } of buffers) {
+    if (elements <= MAX_ELEMENTS) continue;
+    const reason = `"${name}" has ${elements} elements, and one tensor may have ${MAX_ELEMENTS}`;
+    throw new OutOfMemoryError(bytes, `${reason}: divide it into several, or ${LESS_MEMORY}`);
+  }
+}
+
+function assembleWith(
+  addressType: AddressType,
+  program: Program,
+  options: AssembleOptions,
+): AssembledProgram {
+  const module = new ModuleBuilder(addressType);
   const stalled = module.importFunction("env", "stalled", { params: [], results: [] });
   const emitted = program.kernels.map((kernel) => options.emit(module, kernel));
   const draft = planCommands(program, emitted, options.threads);
@@ -71,8 +111,7 @@ export function assemble(program: Program, options: AssembleOptions): AssembledP
   emitRun(module, layout, options, stalled);
   const pages = Math.ceil(layout.bytes / PAGE_BYTES);
   module.importMemory("env", "memory", { pages, shared: options.shared });
-  const { words, commands } = encodeCommands(program, draft, layout);
-  const { addressType } = module;
+  const { words, commands } = encodeCommands(program, draft, layout, addressType);
   return { bytes: module.build(), pages, addressType, layout, commandWords: words, commands };
 }
 
@@ -91,13 +130,14 @@ function emitTrampoline(
   const [lo, hi, command, privateScratch] = [f.param(0), f.param(1), f.param(2), f.param(3)];
   f.get(lo);
   f.get(hi);
-  const sizes = kernel?.kind === "loops" ? kernel.sizes ?? [] : [];
-  [...boundBuffers(kernel), ...sizes].forEach((_, index) => {
-    f.get(command);
-    f.i32.load(argumentsOffset(threads) + 4 * index);
-  });
+  const buffers = boundBuffers(kernel).length;
+  const sizes = kernel?.kind === "loops" ? kernel.sizes?.length ?? 0 : 0;
+  for (let index = 0; index < buffers + sizes; index++) {
+    loadWord(f, command, argumentsOffset(threads) + 4 * index);
+    if (index < buffers) f.address.times(ADDRESS_UNIT[f.address.type]);
+  }
   f.get(privateScratch);
-  f.i32.const(sharedScratch);
+  f.address.const(sharedScratch);
   f.call(functionIndex);
   return f.index;
 }
@@ -128,8 +168,7 @@ function emitRun(
       f.i32.ge_u();
       f.brIf(done);
       if (barrier !== undefined) {
-        f.get(command);
-        f.i32.load(COMMAND.barrier);
+        loadWord(f, command, COMMAND.barrier);
         f.if(meet);
       }
       noteStep(f, thread, command);
@@ -138,11 +177,10 @@ function emitRun(
       f.i32.mul();
       f.get(command);
       f.i32.add();
-      f.tee(share);
-      f.i32.load(COMMAND.bounds);
+      f.set(share);
+      loadWord(f, share, COMMAND.bounds);
       f.set(lo);
-      f.get(share);
-      f.i32.load(COMMAND.bounds + 4);
+      loadWord(f, share, COMMAND.bounds + 4);
       f.set(hi);
       f.get(lo);
       f.get(hi);
@@ -152,17 +190,14 @@ function emitRun(
         f.get(hi);
         f.get(command);
         f.get(thread);
-        f.i32.const(layout.privateStride);
-        f.i32.mul();
-        f.i32.const(layout.privateScratch);
-        f.i32.add();
-        f.get(command);
-        f.i32.load(COMMAND.function);
+        f.address.times(layout.privateStride);
+        f.address.const(layout.privateScratch);
+        f.address.add();
+        loadWord(f, command, COMMAND.function);
         f.callIndirect(CALL_TYPE);
       });
       f.get(command);
-      f.get(command);
-      f.i32.load(COMMAND.words);
+      loadWord(f, command, COMMAND.words);
       f.i32.add();
       f.set(command);
       f.br(next);
@@ -177,9 +212,14 @@ type LocalOf = ReturnType<FunctionBuilder["param"]>;
 /** Stores the command's step in the thread's control word, so that a trap can be told where from. */
 function noteStep(f: FunctionBuilder, thread: LocalOf, command: LocalOf): void {
   f.get(thread);
-  f.i32.const(stepAddress(1) - stepAddress(0));
-  f.i32.mul();
-  f.get(command);
-  f.i32.load(COMMAND.step);
+  f.address.times(stepAddress(1) - stepAddress(0));
+  loadWord(f, command, COMMAND.step);
   f.i32.store(stepAddress(0));
+}
+
+/** Pushes a word of the command at an address that is an i32, as all of commands are. */
+function loadWord(f: FunctionBuilder, command: LocalOf, offset: number): void {
+  f.get(command);
+  f.address.times(1);
+  f.i32.load(offset);
 }

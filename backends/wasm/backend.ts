@@ -1,6 +1,7 @@
 /** WebAssembly with SIMD and threads as a backend. */
 import { lowerGraph } from "../../compiler/pipeline.ts";
 import type { Backend, Capabilities } from "../backend.ts";
+import type { AddressType } from "./address_instructions.ts";
 import { MAX_MEMORY_BYTES } from "./commands.ts";
 import { emitKernel } from "./emit_kernel.ts";
 import { wasmFeatures } from "./features.ts";
@@ -27,6 +28,11 @@ export interface WasmOptions {
    * measurement, once a process; `program.describe()` says which.
    */
   readonly microkernel?: MicrokernelName;
+  /**
+   * Whether programs get 64-bit addresses, which reach 16 GiB and are slower: always (true), never
+   * (false), or, by default, those that take more than 4 GiB where the engine has them.
+   */
+  readonly memory64?: boolean;
 }
 
 /** The most threads that a program may run on. */
@@ -51,6 +57,9 @@ export function wasm(options: WasmOptions = {}): Backend {
   const capabilities = wasmCapabilities(options);
   const { threads, relaxedSimd, alignment } = capabilities;
   const { microkernel } = options;
+  const addressTypes: AddressType[] = [];
+  if (options.memory64 !== true) addressTypes.push("i32");
+  if (capabilities.memory64) addressTypes.push("i64");
   if (microkernel !== undefined) requireMicrokernel(microkernel);
   return {
     capabilities,
@@ -67,18 +76,24 @@ export function wasm(options: WasmOptions = {}): Backend {
         threads,
         description: describe(capabilities) + describeChoice(choice),
         emit: (module, kernel) => emitKernel(module, kernel, emitOptions),
+        addressTypes,
       });
     },
   };
 }
 
 /** What {@linkcode wasm} with these options can do here. Throws like it. */
-export function wasmCapabilities({ threads, relaxedSimd }: WasmOptions = {}): Capabilities {
+export function wasmCapabilities(options: WasmOptions = {}): Capabilities {
+  const { threads, relaxedSimd } = options;
   const features = wasmFeatures();
+  const memory64 = options.memory64 ?? features.memory64;
   const sharedMemory = features.threads && typeof SharedArrayBuffer !== "undefined";
   if (!features.simd) throw new TypeError("This engine's WebAssembly has no SIMD");
   if (relaxedSimd === true && !features.relaxedSimd) {
     throw new TypeError("Relaxed SIMD was asked for, but this engine's WebAssembly has none");
+  }
+  if (memory64 && !features.memory64) {
+    throw new TypeError("64-bit addresses were asked for, but this engine's WebAssembly has none");
   }
   if (
     threads !== undefined && !(Number.isInteger(threads) && threads >= 1 && threads <= MAX_THREADS)
@@ -98,7 +113,8 @@ export function wasmCapabilities({ threads, relaxedSimd }: WasmOptions = {}): Ca
     relaxedSimd: relaxedSimd ?? features.relaxedSimd,
     threads: threads ?? (sharedMemory ? available : 1),
     sharedMemory,
-    maxMemoryBytes: MAX_MEMORY_BYTES,
+    memory64,
+    maxMemoryBytes: MAX_MEMORY_BYTES[memory64 ? "i64" : "i32"],
     alignment: ALIGNMENT,
   };
 }

@@ -58,18 +58,18 @@ export function emitBarrier(module: ModuleBuilder, options: BarrierOptions): num
   const spins = f.local("i32");
 
   const load = (address: number): void => {
-    f.i32.const(0);
+    f.address.const(0);
     f.atomic.load(address);
   };
   const add = (address: number, amount: number): void => {
-    f.i32.const(0);
+    f.address.const(0);
     f.i32.const(amount);
     f.atomic.rmw_add(address);
   };
   const sleep = (): void => {
     add(CONTROL.sleepers, 1);
     f.drop();
-    f.i32.const(0);
+    f.address.const(0);
     f.get(generation);
     f.i64.const(SLEEP_NANOSECONDS);
     f.atomic.wait32(CONTROL.generation);
@@ -80,14 +80,14 @@ export function emitBarrier(module: ModuleBuilder, options: BarrierOptions): num
     f.if(() => f.call(options.stalled));
   };
   const release = (): void => {
-    f.i32.const(0);
+    f.address.const(0);
     f.i32.const(0);
     f.atomic.store(CONTROL.arrived);
     add(CONTROL.generation, 1);
     f.drop();
     load(CONTROL.sleepers);
     f.if(() => {
-      f.i32.const(0);
+      f.address.const(0);
       f.i32.const(options.threads);
       f.atomic.notify(CONTROL.generation);
       f.drop();

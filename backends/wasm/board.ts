@@ -57,7 +57,7 @@ export interface WorkerApi {
  * first to fail; the others only trap because of it.
  */
 export function abortProgram(memory: WebAssembly.Memory, thread: number): boolean {
-  const words = new Int32Array(memory.buffer);
+  const words = new Int32Array(memory.buffer, 0, CONTROL.steps / 4);
   const first = Atomics.compareExchange(words, CONTROL.aborted / 4, 0, thread + 1) === 0;
   Atomics.add(words, CONTROL.generation / 4, 1);
   Atomics.notify(words, CONTROL.generation / 4);

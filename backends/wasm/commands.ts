@@ -5,7 +5,7 @@
 import type { Kernel, Size } from "../../compiler/loop_ir.ts";
 import type { Program, ProgramStep, StepMember } from "../../compiler/program.ts";
 import { sizeIn } from "../../compiler/sizes.ts";
-import { OutOfMemoryError } from "../errors.ts";
+import type { AddressType } from "./address_instructions.ts";
 import { controlBytes } from "./barrier.ts";
 import type { EmittedKernel } from "./templates/template.ts";
 
@@ -31,12 +31,16 @@ export interface Command {
   readonly barrier: boolean;
 }
 
-/** The most that 32-bit addresses reach. */
-export const MAX_MEMORY_BYTES = 2 ** 32;
+/** The most that a memory with such addresses may have: engines allow 16 GiB with the wider ones. */
+export const MAX_MEMORY_BYTES: Readonly<Record<AddressType, number>> = {
+  i32: 2 ** 32,
+  i64: 2 ** 34,
+};
 
 /**
  * Byte offsets in a command. From `bounds` on stand the unit at which each thread begins and the one
- * at which the last ends; then the buffers' addresses, then the sizes.
+ * at which the last ends; then the buffers' addresses (wide ones as multiples of
+ * {@linkcode ADDRESS_UNIT}), then the sizes.
  */
 export const COMMAND = {
   words: 0,
@@ -46,6 +50,9 @@ export const COMMAND = {
   bounds: 16,
 } as const;
 const ALIGNMENT = 64;
+
+/** What the buffers' addresses are multiples of: in a word it counts what no 32 bits could. */
+export const ADDRESS_UNIT: Readonly<Record<AddressType, number>> = { i32: 1, i64: ALIGNMENT };
 
 /** Where in a command its arguments, the buffers' addresses and sizes, begin. */
 export function argumentsOffset(threads: number): number {
@@ -184,6 +191,7 @@ export function boundBuffers(kernel: Kernel | undefined): Kernel["buffers"] {
   return (kernel?.buffers ?? []).filter(({ access }) => access !== "scratch");
 }
 
+/** Where everything is in a program's memory, which may be more than addresses reach. */
 export function layoutMemory(
   program: Program,
   emitted: readonly EmittedKernel<Size>[],
@@ -199,13 +207,6 @@ export function layoutMemory(
   const sharedScratch = privateScratch + threads * privateStride;
   const arena = sharedScratch + most((kernel) => kernel.sharedScratchBytes);
   const bytes = arena + program.arenaBytes;
-  if (bytes > MAX_MEMORY_BYTES) {
-    throw new OutOfMemoryError(
-      bytes,
-      `the program's memory is larger than the ${MAX_MEMORY_BYTES} bytes (4096 MiB) that 32-bit ` +
-        "WebAssembly addresses reach: bind smaller sizes, such as the batch's",
-    );
-  }
   return { commands: commandsStart, privateScratch, privateStride, sharedScratch, arena, bytes };
 }
 
@@ -221,14 +222,18 @@ export function encodeCommands(
   program: Program,
   draft: readonly DraftCommand[],
   layout: MemoryLayout,
+  addressType: AddressType,
 ) {
+  const unit = ADDRESS_UNIT[addressType];
   const words: number[] = [];
   const commands = draft.map((command): Command => {
     const { tableIndex, step, member, barrier, bounds } = command;
     const start = layout.commands + 4 * words.length;
-    const addresses = member.buffers.map((index) =>
-      layout.arena + requireAt(program.buffers, index, "buffer").offset
-    );
+    const addresses = member.buffers.map((index) => {
+      const { offset } = requireAt(program.buffers, index, "buffer");
+      if (offset % unit === 0) return (layout.arena + offset) / unit;
+      throw new RangeError(`Buffer ${index} is at ${offset}: wanted a multiple of ${unit}`);
+    });
     const size = bytesOf(command);
     words.push(size, tableIndex, step, barrier ? 1 : 0, ...bounds, ...addresses, ...member.sizes);
     return { start, end: start + size, step, barrier };

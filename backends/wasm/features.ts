@@ -1,7 +1,9 @@
 /** What the running engine's WebAssembly can do. */
+import { OutOfMemoryError } from "../errors.ts";
 import type { AddressType } from "./address_instructions.ts";
 import { type MemoryType, ModuleBuilder } from "./encoder.ts";
 import type { FunctionBuilder } from "./function_builder.ts";
+import { allocate } from "./memory.ts";
 
 /** WebAssembly features that the code generator may use. */
 export interface WasmFeatures {
@@ -26,8 +28,26 @@ function accepts(
   return WebAssembly.validate(module.build());
 }
 
-/** Asks the engine, by validating a tiny module for each feature. */
+/** Whether memories take 64-bit addresses as the standard writes them; drafts of it did not. */
+function makes64(): boolean {
+  try {
+    allocate({ pages: 0, shared: false, addressType: "i64" });
+  } catch (error) {
+    if (error instanceof TypeError) return false;
+    // Refused for want of address space, but understood.
+    if (!(error instanceof OutOfMemoryError)) throw error;
+  }
+  return true;
+}
+
+let known: WasmFeatures | undefined;
+
+/** Asks the engine, once, by validating a tiny module for each feature. */
 export function wasmFeatures(): WasmFeatures {
+  return known ??= askEngine();
+}
+
+function askEngine(): WasmFeatures {
   const plain: MemoryType = { pages: 1, shared: false };
   return {
     simd: accepts(plain, (f) => {
@@ -50,6 +70,6 @@ export function wasmFeatures(): WasmFeatures {
       f.i64.const(0n);
       f.i32.load();
       f.drop();
-    }, "i64"),
+    }, "i64") && makes64(),
   };
 }

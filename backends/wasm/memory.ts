@@ -2,7 +2,7 @@
 import { bytesPerElement } from "../../graph/dtype.ts";
 import { staticSize } from "../../graph/shape.ts";
 import type { Program, ProgramConstant, ProgramPort } from "../../compiler/program.ts";
-import { OutOfMemoryError } from "../errors.ts";
+import { LESS_MEMORY, OutOfMemoryError } from "../errors.ts";
 import { type HostData, type HostTensor, viewHostData } from "../host_array.ts";
 import type { AddressType } from "./address_instructions.ts";
 import { type AssembledProgram, PAGE_BYTES } from "./assemble.ts";
@@ -39,7 +39,7 @@ export function allocate(
     );
   } catch (error) {
     if (!(error instanceof RangeError)) throw error;
-    const reason = `the engine refused (${error.message}): bind smaller sizes, such as the batch's`;
+    const reason = `the engine refused (${error.message}): ${LESS_MEMORY}`;
     throw new OutOfMemoryError(pages * PAGE_BYTES, reason, { cause: error });
   }
 }

@@ -10,6 +10,7 @@ import {
   WorkerError,
 } from "../errors.ts";
 import type { HostData, HostTensor } from "../host_array.ts";
+import type { AddressType } from "./address_instructions.ts";
 import { assemble, type AssembledProgram, type EmitKernel } from "./assemble.ts";
 import { CONTROL } from "./barrier.ts";
 import {
@@ -26,6 +27,8 @@ import { mayMeetSpinning, WorkerPool } from "./pool.ts";
 export interface LoadOptions {
   readonly threads: number;
   readonly emit: EmitKernel;
+  /** See {@linkcode AssembleOptions}. */
+  readonly addressTypes?: readonly AddressType[] | undefined;
   /** One line about the backend. */
   readonly description: string;
   readonly Memory?: MemoryConstructor;
@@ -89,10 +92,10 @@ export class WasmExecutable implements Executable {
    * @throws {WorkerError} When a worker does not start.
    */
   static async load(program: Program, options: LoadOptions): Promise<WasmExecutable> {
-    const { threads, emit } = options;
+    const { threads, emit, addressTypes } = options;
     const shared = threads > 1;
     const spins = mayMeetSpinning(threads) ? BARRIER_SPINS : CROWDED_SPINS;
-    const assembled = assemble(program, { threads, shared, spins, emit });
+    const assembled = assemble(program, { threads, shared, spins, emit, addressTypes });
     const memory = allocate({ ...assembled, shared }, options.Memory);
     const programMemory = new ProgramMemory(program, assembled, memory);
     const module = await WebAssembly.compile(assembled.bytes);
@@ -105,7 +108,8 @@ export class WasmExecutable implements Executable {
       // The export of an assembled program: see assemble.ts.
       const run = instance.exports.run as RunFunction;
       const loaded = { memory: programMemory, run, entry, pool };
-      return new WasmExecutable(program, assembled, loaded, options.description);
+      const wide = assembled.addressType === "i64" ? ", 64-bit addresses" : "";
+      return new WasmExecutable(program, assembled, loaded, options.description + wide);
     } catch (error) {
       pool?.unregister(entry.id);
       pool?.release();
@@ -208,7 +212,7 @@ export class WasmExecutable implements Executable {
     abortProgram(entry.memory, 0);
     this.#failure = error instanceof Error ? error : new Error(String(error));
     if (error instanceof WorkerError) return error;
-    const words = new Int32Array(entry.memory.buffer);
+    const words = new Int32Array(entry.memory.buffer, 0, CONTROL.steps / 4);
     const thread = Atomics.load(words, CONTROL.aborted / 4) - 1;
     const failures = await pool?.failuresOf(entry.id);
     const step = stepOf(entry.memory, thread);

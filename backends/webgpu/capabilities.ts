@@ -62,6 +62,7 @@ export function gpuCapabilities(
     relaxedSimd: false,
     threads: 1,
     sharedMemory: false,
+    memory64: false,
     maxMemoryBytes: limits.maxBufferSize,
     alignment: Math.max(limits.minStorageBufferOffsetAlignment, WIDEST_ELEMENT),
   };

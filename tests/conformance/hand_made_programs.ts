@@ -28,7 +28,8 @@ export function emitUnits(bodies: Readonly<Record<string, UnitBody>>): EmitKerne
   return (module, kernel) => {
     const body = bodies[kernel.name];
     if (body === undefined || kernel.kind !== "loops") throw new TypeError(kernel.name);
-    const params = Array.from({ length: kernel.buffers.length + 4 }, () => "i32" as const);
+    const addresses = Array.from({ length: kernel.buffers.length + 2 }, () => "address" as const);
+    const params = ["i32", "i32", ...addresses] as const;
     const f = module.function(kernel.name, { params, results: [] });
     const buffers = kernel.buffers.map((_, index) => f.param(index + 2));
     const [unit, hi] = [f.param(0), f.param(1)];
@@ -50,9 +51,7 @@ export function emitUnits(bodies: Readonly<Record<string, UnitBody>>): EmitKerne
 function pushAddress(f: FunctionBuilder, buffer: Local, index: () => void): void {
   f.get(buffer);
   index();
-  f.i32.const(4);
-  f.i32.mul();
-  f.i32.add();
+  f.address.plus(4);
 }
 
 /** `out[i] = 0.5 * (in[i] + in[n - 1 - i]) + 1`: every thread reads what the others wrote. */
@@ -92,7 +91,7 @@ export function trapBody(trappingUnit: number): UnitBody {
     f.i32.const(trappingUnit);
     f.i32.eq();
     f.if(() => {
-      f.i32.const(-16);
+      f.address.const(-16);
       f.f32.load();
       f.drop();
     });

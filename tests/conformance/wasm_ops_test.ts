@@ -6,6 +6,8 @@ const VARIANTS: readonly (WasmOptions & { readonly name: string })[] = [
   { name: "one thread", threads: 1 },
   { name: "two threads", threads: 2 },
   { name: "one thread without relaxed SIMD", threads: 1, relaxedSimd: false },
+  { name: "one thread and 64-bit addresses", threads: 1, relaxedSimd: false, memory64: true },
+  { name: "two threads and 64-bit addresses", threads: 2, memory64: true },
 ];
 
 for (const { name, ...options } of VARIANTS) {

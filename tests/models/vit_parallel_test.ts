@@ -119,8 +119,8 @@ Deno.test("parallel blocks, QK-norm and attention pooling on WASM: JAX's gradien
       },
     };
     const results = [];
-    for (const threads of [1, 2]) {
-      using program = await compile(traceCase(name), { backend: wasm({ threads }), bind: BATCH });
+    for (const options of [{ threads: 1 }, { threads: 2 }, { threads: 2, memory64: true }]) {
+      using program = await compile(traceCase(name), { backend: wasm(options), bind: BATCH });
       const { loss, gradients } = await program.run(inputs);
       results.push({ loss, gradients });
       const { loss: wanted } = golden.cases[name];
@@ -128,10 +128,12 @@ Deno.test("parallel blocks, QK-norm and attention pooling on WASM: JAX's gradien
       for (const [path, { data }] of namedTensors(gradients.parameters)) {
         const wanted = numbersOf(tensors, `gradients/${path}`);
         const error = distance(data, wanted) / sizeOf(name, path, wanted);
-        assert(error < F32_TOLERANCE, `${name} ${path}, ${threads} threads: error ${error}`);
+        assert(error < F32_TOLERANCE, `${name} ${path}, ${program.describe()}: error ${error}`);
       }
     }
-    assertEquals(results[0], results[1]);
+    const [one, two, wide] = results;
+    assertEquals(one, two);
+    assertEquals(one, wide);
   }
 });
 

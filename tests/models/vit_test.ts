@@ -117,12 +117,13 @@ Deno.test("on WASM, losses and all gradients are JAX's, and the same bits on one
       },
     };
     const results = [];
-    for (const threads of [1, 2]) {
-      using program = await compile(graph, { backend: wasm({ threads }), bind: BATCH });
+    for (const options of [{ threads: 1 }, { threads: 2 }, { threads: 2, memory64: true }]) {
+      using program = await compile(graph, { backend: wasm(options), bind: BATCH });
       results.push(await program.run(inputs));
     }
-    const [one, two] = results;
+    const [one, two, wide] = results;
     assertEquals(one, two);
+    assertEquals(one, wide);
     for (const name of LOSSES) {
       const { loss, gradients } = one?.losses[name] ?? {};
       const facts = golden.results[`${gelu}/${name}`];
