@@ -6,6 +6,7 @@
  */
 import * as esbuild from "esbuild";
 import { gzipSync } from "node:zlib";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 
@@ -54,7 +55,7 @@ async function buildText(entry: URL, define: Record<string, string>): Promise<Bu
     metafile: true,
     minify: true,
     platform: "browser",
-    plugins: [withoutDocs],
+    plugins: [withoutDocs, withoutGradients],
     target: TARGET,
     write: false,
   });
@@ -80,6 +81,15 @@ const withoutDocs: esbuild.Plugin = {
       const source = await Deno.readTextFile(path);
       return { contents: source.replace(DOC_FIELD, ""), loader: "ts" };
     }),
+};
+
+/** Inference differentiates nothing, so that no kernel is a gradient's. */
+const withoutGradients: esbuild.Plugin = {
+  name: "without gradients",
+  setup: (build) =>
+    build.onResolve({ filter: /\/attention_grad\.ts$/ }, ({ path, resolveDir }) => ({
+      path: join(resolveDir, path).replace(/attention_grad\.ts$/, "no_attention_grad.ts"),
+    })),
 };
 
 function partsOf(inputs: Readonly<Record<string, { bytesInOutput: number }>>): Bundle["parts"] {
