@@ -4,12 +4,13 @@ import { printGraph } from "../graph/print.ts";
 import type { DimBindings } from "../graph/shape.ts";
 import { assembleProgram } from "./assemble.ts";
 import { explain } from "./explain.ts";
-import { type FusionOptions, rulesOff } from "./fusion_rules.ts";
+import { type FusionOptions, type FusionRule, rulesOff } from "./fusion_rules.ts";
 import type { GraphModule } from "./module.ts";
 import { outputsBehindReshapes, type OwnedOutputs, ownOutputs, withShapes } from "./outputs.ts";
 import { bindDims } from "./passes/bind.ts";
 import { breakViews } from "./passes/break_views.ts";
 import { decomposeComposites } from "./passes/decompose.ts";
+import { foldQkNorm } from "./passes/fold_qk_norm.ts";
 import { mergeSums } from "./passes/merge_sums.ts";
 import { simplify } from "./passes/simplify.ts";
 import { splitContractedAxes } from "./passes/split_contracted_axes.ts";
@@ -34,6 +35,8 @@ export interface Pass {
 export interface Target {
   /** Bytes that every buffer's place is a multiple of. */
   readonly alignment: number;
+  /** Fusion rules whose kernels the device does not have. */
+  readonly unsupported?: readonly FusionRule[] | undefined;
 }
 
 /** How to compile. */
@@ -64,6 +67,7 @@ export function graphPasses(
 ): readonly Pass[] {
   return [
     { name: "bind_dims", run: (module) => bindDims(module, bindings), verify: verifyBound },
+    { name: "fold_qk_norm", run: (module) => foldQkNorm(module, report), verify: verifyBound },
     {
       name: "decompose",
       run: (module) => decomposeComposites(module, report),
@@ -89,7 +93,9 @@ export function graphPasses(
  */
 export function lowerGraph(traced: GraphModule, options: LowerOptions): Program {
   const { dump } = options;
-  const report = new RuleReport(rulesOff(options.fusion));
+  const report = new RuleReport(
+    rulesOff({ off: [...options.fusion?.off ?? [], ...options.target.unsupported ?? []] }),
+  );
   let module: GraphModule = { inputs: traced.inputs, outputs: traced.outputs };
   verifyGraph(module);
   dump?.("traced", printGraph(module));

@@ -1,9 +1,13 @@
 /** WebGPU as a backend. */
+import type { FusionRule } from "../../compiler/fusion_rules.ts";
 import { lowerGraph } from "../../compiler/pipeline.ts";
 import type { Backend } from "../backend.ts";
 import type { GpuCapabilities } from "./capabilities.ts";
 import { type DeviceOptions, type GpuDevice, sharedDevice } from "./device.ts";
 import { GpuExecutable } from "./runtime.ts";
+
+/** Its attention normalises no rows of queries and keys. */
+const UNSUPPORTED: readonly FusionRule[] = ["fold_qk_norm"];
 
 /** How the WebGPU backend runs. */
 export type WebGpuOptions = DeviceOptions;
@@ -35,7 +39,8 @@ export function backendOn(
     capabilities,
     prepare: async (graph, options) => {
       const { alignment } = capabilities;
-      const program = lowerGraph(graph, { ...options, target: { alignment } });
+      const target = { alignment, unsupported: UNSUPPORTED };
+      const program = lowerGraph(graph, { ...options, target });
       return await GpuExecutable.load(program, gpu, capabilities);
     },
   };

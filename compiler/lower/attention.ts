@@ -1,7 +1,20 @@
 /** Lowers attention and its gradient to their templates. */
 import type { Node } from "../../graph/node.ts";
 import { staticShape } from "../../graph/shape.ts";
-import type { AttentionShape, MatrixOperand, VectorOperand } from "../loop_ir.ts";
+import {
+  attentionOperands,
+  type AttentionResult,
+  attentionResult,
+  type OperandNorm,
+} from "../../graph/ops/normed_attention.ts";
+import type {
+  AttentionShape,
+  ColumnOperand,
+  MatrixOperand,
+  RowNorm,
+  RowNormGrad,
+  VectorOperand,
+} from "../loop_ir.ts";
 import type { KernelPlan } from "../schedule/stores.ts";
 import { KernelBuilder, type LoweredKernel } from "./kernel_builder.ts";
 import { requiredView } from "./matmul.ts";
@@ -29,6 +42,27 @@ class Operands {
   vector(node: Node): VectorOperand {
     const { base, offset, strides } = requiredView(node, this.#copies);
     return { buffer: this.#builder.read(base), offset, ...vectorStrides(strides) };
+  }
+
+  /** The norm of an operand's rows. */
+  norm(norm: OperandNorm | undefined): RowNorm | undefined {
+    if (norm === undefined) return undefined;
+    const { center, epsilon } = norm;
+    return { center, epsilon, scale: this.#columns(norm.scale), bias: this.#columns(norm.bias) };
+  }
+
+  #columns(node: Node | undefined): ColumnOperand | undefined {
+    if (node === undefined) return undefined;
+    const { base, offset, strides } = requiredView(node, this.#copies);
+    return { buffer: this.#builder.read(base), offset, columnStride: strides[0] ?? 0 };
+  }
+
+  /** What flows back to a norm's vectors, where that is wanted. */
+  normResults(scale: Node | undefined, bias: Node | undefined): RowNormGrad | undefined {
+    if (scale === undefined && bias === undefined) return undefined;
+    const result = (node: Node | undefined) =>
+      node && { buffer: this.#builder.write(node), offset: 0, columnStride: 1 };
+    return { scale: result(scale), bias: result(bias) };
   }
 
   /** A [batch..., rows, columns] result. */
@@ -64,7 +98,7 @@ function vectorStrides(strides: readonly number[]) {
   return { batchStrides: strides.slice(0, -1), rowStride: strides.at(-1) ?? 0 };
 }
 
-function attentionShape(node: Node, q: Node, k: Node, v: Node | undefined): AttentionShape {
+function attentionSizes(node: Node, q: Node, k: Node, v: Node | undefined) {
   const queryShape = staticShape(q.shape);
   const keyShape = staticShape(k.shape);
   return {
@@ -74,43 +108,45 @@ function attentionShape(node: Node, q: Node, k: Node, v: Node | undefined): Atte
     depth: queryShape.at(-1) ?? 1,
     valueDepth: v === undefined ? 0 : staticShape(v.shape).at(-1) ?? 1,
     scale: numberAttr(node, "scale"),
-    queryNorm: undefined,
-    keyNorm: undefined,
   };
 }
 
-function sizeText(shape: AttentionShape): string {
-  const batch = shape.batch.reduce((total, extent) => total * extent, 1);
-  return [batch, shape.queries, shape.keys, shape.depth].join("x");
+function sizeText(
+  { batch, queries, keys, depth }: Pick<AttentionShape, "batch" | "queries" | "keys" | "depth">,
+): string {
+  return [batch.reduce((total, extent) => total * extent, 1), queries, keys, depth].join("x");
 }
 
-function storedAs(plan: KernelPlan, name: string): Node | undefined {
-  return plan.stores.find((node) => node.op.name === name);
+function storedAs(plan: KernelPlan, result: AttentionResult): Node | undefined {
+  return plan.stores.find((node) => attentionResult(node) === result);
 }
 
 /** The kernel of an `attention` cluster. */
 export function lowerAttention(plan: KernelPlan, copies: ReadonlySet<Node>): LoweredKernel {
   const builder = new KernelBuilder();
   const operands = new Operands(builder, copies);
-  const out = storedAs(plan, "attention");
-  const logSumExp = storedAs(plan, "attentionLogSumExp");
+  const out = storedAs(plan, "out");
+  const logSumExp = storedAs(plan, "logSumExp");
   const node = out ?? logSumExp;
   if (node === undefined) throw new TypeError("An attention cluster stores nothing");
   const q = operandOf(node, 0);
   const k = operandOf(node, 1);
   const v = out === undefined ? undefined : operandOf(out, 2);
-  const shape = attentionShape(node, q, k, v);
+  const sizes = attentionSizes(node, q, k, v);
+  const { norms } = attentionOperands(node);
   const parts = {
     q: operands.matrix(q),
     k: operands.matrix(k),
+    queryNorm: operands.norm(norms.query),
+    keyNorm: operands.norm(norms.key),
     v: v === undefined ? undefined : operands.matrix(v),
     out: operands.matrixResult(out),
     logSumExp: operands.vectorResult(logSumExp),
   };
   const { buffers, bindings, writes } = builder.finish();
-  const name = describeKernel("attention", plan, sizeText(shape));
+  const name = describeKernel("attention", plan, sizeText(sizes));
   return {
-    kernel: { kind: "attention", name, buffers, ...shape, ...parts },
+    kernel: { kind: "attention", name, buffers, ...sizes, ...parts },
     bindings,
     writes,
     nodes: [...plan.cluster.members.keys()],
@@ -124,7 +160,8 @@ export function lowerAttentionGrad(plan: KernelPlan, copies: ReadonlySet<Node>):
   const node = plan.stores[0];
   if (node === undefined) throw new TypeError("An attention gradient cluster stores nothing");
   const [q, k, v] = [operandOf(node, 0), operandOf(node, 1), operandOf(node, 2)];
-  const shape = attentionShape(node, q, k, v);
+  const sizes = attentionSizes(node, q, k, v);
+  const { norms } = attentionOperands(node);
   const parts = {
     q: operands.matrix(q),
     k: operands.matrix(k),
@@ -132,16 +169,21 @@ export function lowerAttentionGrad(plan: KernelPlan, copies: ReadonlySet<Node>):
     out: operands.matrix(operandOf(node, 3)),
     logSumExp: operands.vector(operandOf(node, 4)),
     outCotangent: operands.matrix(operandOf(node, 5)),
-    dq: operands.matrixResult(storedAs(plan, "attentionGradQuery")),
-    dk: operands.matrixResult(storedAs(plan, "attentionGradKey")),
-    dv: operands.matrixResult(storedAs(plan, "attentionGradValue")),
-    queryNormGrad: undefined,
-    keyNormGrad: undefined,
+    queryNorm: operands.norm(norms.query),
+    keyNorm: operands.norm(norms.key),
+    dq: operands.matrixResult(storedAs(plan, "query")),
+    dk: operands.matrixResult(storedAs(plan, "key")),
+    dv: operands.matrixResult(storedAs(plan, "value")),
+    queryNormGrad: operands.normResults(
+      storedAs(plan, "queryScale"),
+      storedAs(plan, "queryBias"),
+    ),
+    keyNormGrad: operands.normResults(storedAs(plan, "keyScale"), storedAs(plan, "keyBias")),
   };
   const { buffers, bindings, writes } = builder.finish();
-  const name = describeKernel("attentionGrad", plan, sizeText(shape));
+  const name = describeKernel("attentionGrad", plan, sizeText(sizes));
   return {
-    kernel: { kind: "attentionGrad", name, buffers, ...shape, ...parts },
+    kernel: { kind: "attentionGrad", name, buffers, ...sizes, ...parts },
     bindings,
     writes,
     nodes: [...plan.cluster.members.keys()],

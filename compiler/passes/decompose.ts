@@ -1,5 +1,6 @@
 /** Replaces composite ops by what they are made of. */
 import type { Node } from "../../graph/node.ts";
+import { attentionOperands } from "../../graph/ops/normed_attention.ts";
 import { staticShape, staticSize } from "../../graph/shape.ts";
 import { type GraphModule, moduleNodes, rewriteModule } from "../module.ts";
 import type { RuleReport } from "../report.ts";
@@ -30,6 +31,7 @@ function isComposite(node: Node): boolean {
 /** Whether a rule that makes the node a kernel of its own, if it has one, may fire. */
 function hasKernel(node: Node, rules: RuleReport): boolean {
   if (node.op.kind !== "attention") return true;
+  if (hasNorms(node) && !rules.isOn("fold_qk_norm")) return false;
   return rules.isOn(isAttentionForward(node) ? "attention_kernel" : "attention_gradient_kernel");
 }
 
@@ -37,4 +39,10 @@ function hasKernel(node: Node, rules: RuleReport): boolean {
 function isDegenerateAttention(node: Node): boolean {
   return node.op.kind === "attention" &&
     node.inputs.some((input) => staticSize(staticShape(input.shape)) === 0);
+}
+
+/** Whether queries or keys of attention go through a norm in it. */
+function hasNorms(node: Node): boolean {
+  const { norms } = attentionOperands(node);
+  return norms.query !== undefined || norms.key !== undefined;
 }

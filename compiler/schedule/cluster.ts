@@ -11,6 +11,7 @@
  * the clusters are always a directed acyclic graph.
  */
 import type { Node } from "../../graph/node.ts";
+import { attentionOperands, vectorsOf } from "../../graph/ops/normed_attention.ts";
 import { staticShape } from "../../graph/shape.ts";
 import { operandOf } from "../lower/attributes.ts";
 import type { FusionRule } from "../fusion_rules.ts";
@@ -137,12 +138,10 @@ class Clusterer {
     const { name } = node.op;
     if (node.op.kind === "contract") return this.#open("matmul", node, sizeOf(node));
     if (isAttentionForward(node)) {
-      const [q, k] = node.inputs;
-      return this.#joinSiblings("attention", `${q?.id},${k?.id},${node.attrs["scale"]}`, node);
+      return this.#joinSiblings("attention", attentionKey(node), node);
     }
     if (isAttentionGradient(node)) {
-      const ids = node.inputs.map((input) => input.id).join();
-      return this.#joinSiblings("attentionGrad", `${ids},${node.attrs["scale"]}`, node);
+      return this.#joinSiblings("attentionGrad", attentionKey(node), node);
     }
     if (name === "scatterAdd") return this.#open("scatter", node, sizeOf(node));
     if (isReduction(node)) return this.#placeReduction(node);
@@ -423,6 +422,14 @@ class Clusterer {
     this.#readers.delete(gone);
     this.#readers.set(cluster, own);
   }
+}
+
+/** Equal for the results of one attention, or of its gradient. */
+function attentionKey(node: Node): string {
+  const { plain, norms } = attentionOperands(node);
+  const shared = isAttentionForward(node) ? plain.slice(0, 2) : plain;
+  const ids = [...shared, ...vectorsOf(norms.query), ...vectorsOf(norms.key)].map(({ id }) => id);
+  return JSON.stringify([ids, node.attrs]);
 }
 
 /** Whether a member is the same op: a template has one result of each kind. */

@@ -1,5 +1,6 @@
 /** What kinds of ops the scheduler tells apart. */
 import type { Node } from "../../graph/node.ts";
+import { attentionResult } from "../../graph/ops/normed_attention.ts";
 import { staticShape } from "../../graph/shape.ts";
 import { numbersAttr, operandOf } from "../lower/attributes.ts";
 import { isView } from "./access.ts";
@@ -9,21 +10,15 @@ export function isReduction(node: Node): boolean {
   return node.op.kind === "reduce";
 }
 
-const ATTENTION_FORWARD = new Set(["attention", "attentionLogSumExp"]);
-const ATTENTION_GRADIENT = new Set([
-  "attentionGradQuery",
-  "attentionGradKey",
-  "attentionGradValue",
-]);
-
 /** Whether the attention kernel computes the node. */
 export function isAttentionForward(node: Node): boolean {
-  return ATTENTION_FORWARD.has(node.op.name);
+  const result = attentionResult(node);
+  return result === "out" || result === "logSumExp";
 }
 
 /** Whether the kernel of attention's gradient computes the node. */
 export function isAttentionGradient(node: Node): boolean {
-  return ATTENTION_GRADIENT.has(node.op.name);
+  return attentionResult(node) !== undefined && !isAttentionForward(node);
 }
 
 /** Whether a template computes the node: it reads its operands from memory, through strides. */

@@ -199,29 +199,34 @@ function defineGradient(
   });
 }
 
-const GRADIENTS = [
-  defineGradient(
-    "attentionGradQuery",
-    0,
-    "The cotangent of q, given (q, k, v, out, logSumExp, the cotangent of out).",
-    ({ scores, k }, columns) => combine(scores, k, columns),
-    (node) => batchProduct(gradientNodes(node).scores, "n m", inputAt(node, 1), "m d", "n d"),
-  ),
-  defineGradient(
-    "attentionGradKey",
-    1,
-    "The cotangent of k, given (q, k, v, out, logSumExp, the cotangent of out).",
-    ({ scores, q, k }, columns) => combine(turned(scores, k.length), q, columns),
-    (node) => batchProduct(gradientNodes(node).scores, "n m", inputAt(node, 0), "n d", "m d"),
-  ),
-  defineGradient(
-    "attentionGradValue",
-    2,
-    "The cotangent of v, given (q, k, v, out, logSumExp, the cotangent of out).",
-    ({ weights, k, cotangent }, columns) => combine(turned(weights, k.length), cotangent, columns),
-    (node) => batchProduct(gradientNodes(node).weights, "n m", inputAt(node, 5), "n e", "m e"),
-  ),
-];
+/** The cotangent of q. */
+export const attentionGradQueryRecord = defineGradient(
+  "attentionGradQuery",
+  0,
+  "The cotangent of q, given (q, k, v, out, logSumExp, the cotangent of out).",
+  ({ scores, k }, columns) => combine(scores, k, columns),
+  (node) => batchProduct(gradientNodes(node).scores, "n m", inputAt(node, 1), "m d", "n d"),
+);
+
+/** The cotangent of k. */
+export const attentionGradKeyRecord = defineGradient(
+  "attentionGradKey",
+  1,
+  "The cotangent of k, given (q, k, v, out, logSumExp, the cotangent of out).",
+  ({ scores, q, k }, columns) => combine(turned(scores, k.length), q, columns),
+  (node) => batchProduct(gradientNodes(node).scores, "n m", inputAt(node, 0), "n d", "m d"),
+);
+
+/** The cotangent of v. */
+export const attentionGradValueRecord = defineGradient(
+  "attentionGradValue",
+  2,
+  "The cotangent of v, given (q, k, v, out, logSumExp, the cotangent of out).",
+  ({ weights, k, cotangent }, columns) => combine(turned(weights, k.length), cotangent, columns),
+  (node) => batchProduct(gradientNodes(node).weights, "n m", inputAt(node, 5), "n e", "m e"),
+);
+
+const GRADIENTS = [attentionGradQueryRecord, attentionGradKeyRecord, attentionGradValueRecord];
 
 function defaultScale(q: Tensor): number {
   const depth = q.shape.at(-1);

@@ -2,12 +2,22 @@
 import * as graph from "../../graph/mod.ts";
 import type { Tensor } from "../../graph/node.ts";
 import { makeNode } from "../../graph/node.ts";
-import { attentionLogSumExpRecord } from "../../graph/ops/attention.ts";
+import {
+  attentionGradKeyRecord,
+  attentionGradQueryRecord,
+  attentionLogSumExpRecord,
+  attentionRecord,
+} from "../../graph/ops/attention.ts";
 import {
   layerNormGradBias,
   layerNormGradInput,
   layerNormGradScale,
 } from "../../graph/ops/norm_gradient.ts";
+import {
+  type AttentionResult,
+  attentionWithNorms,
+  otherGradient,
+} from "../../graph/ops/normed_attention.ts";
 import { dim } from "../../graph/shape.ts";
 import { floats, type OpCase, opCase, typed } from "./op_case.ts";
 
@@ -191,6 +201,92 @@ const ATTENTION: readonly OpCase[] = [
   opCase("attentionLogSumExp", [floats([2, 4, 3]), floats([2, 5, 3])], logSumExp),
 ];
 
+const QUERY_NORM = { epsilon: 1e-2, center: true };
+const KEY_NORM = { epsilon: 1e-2, center: false };
+
+/** q, k, v, the query norm's scale and bias, and the key norm's scale. */
+const NORMED_OPERANDS = [
+  floats([2, 2, 3, 6]),
+  floats([2, 2, 5, 6]),
+  floats([2, 2, 5, 4]),
+  floats([6]),
+  floats([6]),
+  floats([6]),
+];
+
+/** The result of attention or of its gradient, over operands from before their norms. */
+function normedCase(result: AttentionResult): OpCase {
+  return opCase(
+    `attention of normalised rows: ${result}`,
+    NORMED_OPERANDS,
+    (q, k, v, scale, bias, keyScale) => {
+      const attrs = { scale: 0.5 };
+      const norms = {
+        query: { ...QUERY_NORM, scale, bias },
+        key: { ...KEY_NORM, scale: keyScale, bias: undefined },
+      };
+      const withNorms = (record: typeof attentionRecord, plain: Tensor[]) =>
+        attentionWithNorms(makeNode(record, plain, attrs), { plain, norms });
+      const out = withNorms(attentionRecord, [q, k, v]);
+      const saved = withNorms(attentionLogSumExpRecord, [q, k]);
+      const back = withNorms(attentionGradQueryRecord, [q, k, v, out, saved, graph.sin(out)]);
+      if (result === "out") return out;
+      return result === "logSumExp" ? saved : otherGradient(back, result);
+    },
+    { differentiable: result === "out" },
+  );
+}
+
+const NORMED_ATTENTION: readonly OpCase[] = [
+  ...([
+    "out",
+    "logSumExp",
+    "query",
+    "key",
+    "value",
+    "queryScale",
+    "queryBias",
+    "keyScale",
+  ] as const).map(normedCase),
+  opCase(
+    "attention of normalised rows: keyBias",
+    [floats([3, 5]), floats([4, 5]), floats([4, 2]), floats([5]), floats([3, 2])],
+    (q, k, v, bias, cotangent) => {
+      const attrs = { scale: 0.5 };
+      const norms = { query: undefined, key: { ...KEY_NORM, scale: undefined, bias } };
+      const normed = graph.layerNorm(k, { ...KEY_NORM, bias });
+      const out = makeNode(attentionRecord, [q, normed, v], attrs);
+      const saved = makeNode(attentionLogSumExpRecord, [q, normed], attrs);
+      const plain = [q, k, v, out, saved, cotangent];
+      const back = makeNode(attentionGradKeyRecord, plain, attrs);
+      return otherGradient(attentionWithNorms(back, { plain, norms }), "keyBias");
+    },
+    { differentiable: false },
+  ),
+  opCase(
+    "attention of layer-normalised queries and keys",
+    [floats([2, 3, 2, 7]), floats([2, 3, 2, 7]), floats([7])],
+    (x, v, scale) => {
+      const heads = (y: Tensor) => graph.transpose(y, [0, 2, 1, 3]);
+      const norm = { scale, epsilon: 1e-2 };
+      return graph.attention(
+        heads(graph.layerNorm(x, norm)),
+        heads(graph.layerNorm(graph.sin(x), norm)),
+        heads(v),
+      );
+    },
+  ),
+  opCase(
+    "attention of root-mean-square normalised queries to other keys",
+    [floats([5, 9]), floats([6, 9]), floats([9]), floats([9])],
+    (x, others, scale, bias) => {
+      const norm = { epsilon: 1e-2, center: false };
+      const q = graph.layerNorm(x, { ...norm, scale, bias });
+      return graph.attention(q, graph.layerNorm(others, { ...norm, bias }), others);
+    },
+  ),
+];
+
 /** Cases that fold numbers together. */
 export const STRUCTURED_CASES: readonly OpCase[] = [
   ...REDUCTIONS,
@@ -199,4 +295,5 @@ export const STRUCTURED_CASES: readonly OpCase[] = [
   ...NORM_GRADIENTS,
   ...LOSSES,
   ...ATTENTION,
+  ...NORMED_ATTENTION,
 ];

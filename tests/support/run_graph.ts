@@ -1,5 +1,6 @@
 /** Running graphs on a backend in tests, with values in f64 on both sides. */
 import type { Backend } from "../../backends/backend.ts";
+import type { FusionOptions } from "../../compiler/fusion_rules.ts";
 import { type HostData, hostData } from "../../backends/host_array.ts";
 import { bf16Bits, bf16Value, f16Bits, f16Value } from "../../backends/reference/storage.ts";
 import { bytesPerElement, type DType } from "../../graph/dtype.ts";
@@ -13,6 +14,7 @@ export interface RunnableGraph {
   readonly outputs: ReadonlyMap<string, Node>;
   readonly values: ReadonlyMap<string, ReferenceTensor>;
   readonly bindings?: DimBindings;
+  readonly fusion?: FusionOptions;
 }
 
 function toHost(dtype: DType, values: ArrayLike<number>): HostData {
@@ -37,7 +39,8 @@ export async function runOn(
 ): Promise<Map<string, Float64Array>> {
   const { inputs, outputs } = graph;
   const bind = graph.bindings ?? {};
-  using executable = await backend.prepare({ inputs, outputs }, { bind, donate: {} });
+  const { fusion } = graph;
+  using executable = await backend.prepare({ inputs, outputs }, { bind, donate: {}, fusion });
   for (const [path, { dtype, data }] of graph.values) {
     executable.write(path, { data: toHost(dtype, data) });
   }

@@ -217,10 +217,10 @@ function emitNormRowsGrad(module: ModuleBuilder, form: NormGradForm): number {
     const { vector } = code;
     const [cotangents, scale, scratch] = [f.param(5), f.param(7), f.param(8)];
     const [scaleSums, biasSums] = [f.param(9), f.param(10)];
-    const totals = { along: f.local("v128"), middle: f.local("v128") };
+    const [along, middle] = [code.sums(), code.sums()];
     code.forEachRow(() => {
       const { row, mean, inverse } = code.statistics(scratch);
-      for (const total of Object.values(totals)) code.clear(total);
+      for (const total of [...along, ...middle]) code.clear(total);
       code.eachVector(
         [row, scratch, cotangents, scale, scaleSums, biasSums],
         (at) =>
@@ -233,15 +233,15 @@ function emitNormRowsGrad(module: ModuleBuilder, form: NormGradForm): number {
             if (form.sumsBias) at.store(5, vector.add(at.load(5), given));
             const scaled = form.hasScale ? vector.mul(given, at.load(3)) : given;
             const h = vector.keep(at.whole(scaled));
-            code.assign(totals.along, vector.multiplyAdd(h, y, () => f.get(totals.along)));
-            if (form.center) code.assign(totals.middle, vector.add(h, () => f.get(totals.middle)));
+            code.addTo(along, at, (sum) => vector.multiplyAdd(h, y, sum));
+            if (form.center) code.addTo(middle, at, (sum) => vector.add(h, sum));
           }),
       );
-      const along = code.mean(totals.along);
-      const middle = form.center ? code.mean(totals.middle) : undefined;
+      const meanAlong = code.mean(along);
+      const meanOfAll = form.center ? code.mean(middle) : undefined;
       code.eachVector([scratch, cotangents, scale], (at) => {
         const h = form.hasScale ? vector.mul(at.load(1), at.load(2)) : at.load(1);
-        const straight = vector.subtractProduct(code.centered(h, middle), at.load(0), along);
+        const straight = vector.subtractProduct(code.centered(h, meanOfAll), at.load(0), meanAlong);
         at.store(1, vector.mul(straight, inverse));
       });
       f.get(cotangents);
@@ -253,8 +253,13 @@ function emitNormRowsGrad(module: ModuleBuilder, form: NormGradForm): number {
   });
 }
 
+/** Sums under way at once: each waits for itself before it takes the next vector. */
+const CHAINS = 4;
+
 /** A vector's place in rows that are gone over together. */
 interface VectorPlace {
+  /** Its number in the stretch of code. */
+  readonly number: number;
   /** The vector of the row in this position of the list. */
   load(row: number): Push;
   store(row: number, value: Push): void;
@@ -302,15 +307,15 @@ class NormRowCode {
     const { center, inPlace } = this.#form;
     const row = inPlace ? f.param(0) : scratch;
     if (!inPlace) this.#gather(scratch);
-    const sum = f.local("v128");
-    const mean = center ? this.#rowMean(row, sum) : undefined;
-    this.clear(sum);
+    const sums = this.sums();
+    const mean = center ? this.#rowMean(row, sums) : undefined;
+    for (const sum of sums) this.clear(sum);
     this.eachVector([row], (at) =>
       this.vector.scoped(() => {
         const value = this.vector.keep(at.whole(this.centered(at.load(0), mean)));
-        this.assign(sum, this.vector.multiplyAdd(value, value, () => f.get(sum)));
+        this.addTo(sums, at, (sum) => this.vector.multiplyAdd(value, value, sum));
       }));
-    const variance = this.mean(sum);
+    const variance = this.mean(sums);
     const epsilon: Push = () => {
       f.get(f.param(4));
       f.f32x4.splat();
@@ -321,13 +326,25 @@ class NormRowCode {
     return { row, mean, inverse: () => f.get(inverse) };
   }
 
-  #rowMean(row: Local, sum: Local): Push {
-    this.clear(sum);
+  #rowMean(row: Local, sums: readonly Local[]): Push {
+    for (const sum of sums) this.clear(sum);
     this.eachVector(
       [row],
-      (at) => this.assign(sum, this.vector.add(() => this.#f.get(sum), at.load(0))),
+      (at) => this.addTo(sums, at, (sum) => this.vector.add(sum, at.load(0))),
     );
-    return this.mean(sum);
+    return this.mean(sums);
+  }
+
+  /** Locals that together hold one sum. */
+  sums(): readonly Local[] {
+    return Array.from({ length: CHAINS }, () => this.#f.local("v128"));
+  }
+
+  /** Replaces the one of the sums whose turn it is at this vector. */
+  addTo(sums: readonly Local[], { number }: VectorPlace, added: (sum: Push) => Push): void {
+    const sum = sums[number % CHAINS];
+    if (sum === undefined) throw new RangeError(`There is no sum for vector ${number}`);
+    this.assign(sum, added(() => this.#f.get(sum)));
   }
 
   /** Copies the row to neighbours, with zeros after its end. */
@@ -363,12 +380,15 @@ class NormRowCode {
     this.#f.set(local);
   }
 
-  /** The sum of a row's lanes, over its columns, from now on in all lanes of a local of its own. */
-  mean(sum: Local): Push {
+  /** The sums' total over all lanes, by the row's columns, in all lanes of a local of its own. */
+  mean(sums: readonly Local[]): Push {
     const f = this.#f;
-    acrossLanes(f, sum, f.f32x4.add);
     const mean = f.local("v128");
-    this.assign(mean, this.vector.mul(() => f.get(sum), this.vector.f32(1 / this.#form.columns)));
+    const total = sums.map((sum): Push => () => f.get(sum))
+      .reduce((a, b) => this.vector.add(a, b));
+    this.assign(mean, total);
+    acrossLanes(f, mean, f.f32x4.add);
+    this.assign(mean, this.vector.mul(() => f.get(mean), this.vector.f32(1 / this.#form.columns)));
     return () => f.get(mean);
   }
 
@@ -404,6 +424,7 @@ class NormRowCode {
     const rest = isLast ? this.#form.columns % 4 : 0;
     const lane = (at: number) => rest === 0 || at < rest ? -1 : 0;
     return {
+      number: vector,
       load: (row) => () => {
         address(row);
         f.v128.load(16 * vector);
