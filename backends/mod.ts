@@ -36,6 +36,7 @@ export type { HostInputs, HostOutputs, HostTree } from "./host_tree.ts";
 export { CompiledProgram } from "./program.ts";
 export { reference } from "./reference/backend.ts";
 export { webgpu, type WebGpuBackend, type WebGpuOptions } from "./webgpu/backend.ts";
+export type { DeviceLossNote } from "./webgpu/runtime.ts";
 export {
   DEFAULT_LIMITS,
   type GpuCapabilities,

@@ -1,74 +1,92 @@
-/** A program's memory on the device, and tensors in it. */
-import type { Program, ProgramConstant, ProgramPort } from "../../compiler/program.ts";
+/** A program's memory on the device: a row of buffers, as large as they may be, that count as one. */
+import type { Program, ProgramPort } from "../../compiler/program.ts";
 import type { DType } from "../../graph/dtype.ts";
 import { bytesPerElement } from "../../graph/dtype.ts";
 import { staticSize } from "../../graph/shape.ts";
 import { OutOfMemoryError } from "../errors.ts";
 import type { HostData, HostTensor } from "../host_array.ts";
-import { emptyOffset } from "./bindings.ts";
+import { type ArenaRange, emptyOffset, segmentBytes } from "./bindings.ts";
 import type { GpuCapabilities } from "./capabilities.ts";
-import type { ReadRange } from "./readback.ts";
 
-/**
- * The arena's buffer, with the program's constants in it.
- *
- * @throws {OutOfMemoryError} When the device has no room, or no buffer may be so large.
- */
-export async function createArena(
-  device: GPUDevice,
-  program: Program,
-  { limits, alignment }: GpuCapabilities,
-): Promise<GPUBuffer> {
-  const size = emptyOffset(program) + alignment;
-  if (size > limits.maxBufferSize) {
-    const most = `a buffer may have at most ${limits.maxBufferSize} bytes on this device`;
-    throw new OutOfMemoryError(size, most);
+/** A range of a buffer of the device. */
+interface Piece {
+  readonly buffer: GPUBuffer;
+  readonly offset: number;
+  readonly bytes: number;
+}
+
+/** Memory that programs' addresses are places in. */
+export class Arena implements Disposable {
+  readonly bytes: number;
+  readonly #segments: readonly GPUBuffer[];
+  readonly #segmentBytes: number;
+
+  private constructor(segments: readonly GPUBuffer[], bytes: number, each: number) {
+    this.#segments = segments;
+    this.bytes = bytes;
+    this.#segmentBytes = each;
   }
-  device.pushErrorScope("out-of-memory");
-  const usage = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_DST | GPUBufferUsage.COPY_SRC;
-  const arena = device.createBuffer({ label: "arena", size, usage });
-  const error = await device.popErrorScope();
-  if (error !== null) {
+
+  /**
+   * Memory for a program.
+   *
+   * @throws {OutOfMemoryError} When the device has no room, naming what is largest in it.
+   */
+  static async create(
+    device: GPUDevice,
+    program: Program,
+    { limits, alignment }: GpuCapabilities,
+  ): Promise<Arena> {
+    const bytes = emptyOffset(program) + alignment;
+    const each = segmentBytes(limits);
+    const usage = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_DST | GPUBufferUsage.COPY_SRC;
+    device.pushErrorScope("out-of-memory");
+    const segments: GPUBuffer[] = [];
+    for (let start = 0; start < bytes; start += each) {
+      const size = Math.min(each, bytes - start);
+      segments.push(device.createBuffer({ label: "arena", size, usage }));
+    }
+    const error = await device.popErrorScope();
+    if (error === null) return new Arena(segments, bytes, each);
+    for (const segment of segments) segment.destroy();
     const reason = error.message || "the device has no room";
-    throw new OutOfMemoryError(size, `${reason}: bind smaller sizes, such as the batch's`);
-  }
-  for (const constant of program.constants) writeConstant(device, arena, program, constant);
-  return arena;
-}
-
-function writeConstant(
-  device: GPUDevice,
-  arena: GPUBuffer,
-  program: Program,
-  { buffer, data }: ProgramConstant,
-): void {
-  const declared = program.buffers[buffer];
-  if (declared === undefined || data.length !== declared.elements) {
-    throw new RangeError(
-      `Constant of buffer ${buffer} has ${data.length} elements, its buffer ${declared?.elements}`,
+    const largest = program.peak.slice(0, 3).map(({ name, bytes, scope }) =>
+      `  ${bytes} bytes: ${name}${scope === "" ? "" : ` in ${scope}`}`
     );
+    const lines = [`${reason}: bind smaller sizes, such as the batch's. The largest:`, ...largest];
+    throw new OutOfMemoryError(bytes, lines.join("\n"));
   }
-  writeElements(device, arena, declared.offset, declared.dtype, data);
+
+  /** What a bind group binds for a range that lies in one segment. */
+  binding({ offset, bytes }: ArenaRange): GPUBufferBinding {
+    const [piece, more] = this.pieces({ offset, bytes });
+    if (piece === undefined || more !== undefined) {
+      throw new RangeError(`The ${bytes} bytes from ${offset} on are not in one buffer`);
+    }
+    return { buffer: piece.buffer, offset: piece.offset, size: bytes };
+  }
+
+  /** The parts of a range that lie in one segment each. */
+  pieces({ offset, bytes }: ArenaRange): Piece[] {
+    const pieces: Piece[] = [];
+    for (let at = offset; at < offset + bytes;) {
+      const segment = Math.floor(at / this.#segmentBytes);
+      const buffer = this.#segments[segment];
+      if (buffer === undefined) throw new RangeError(`There is nothing at ${at} in the arena`);
+      const end = Math.min(offset + bytes, (segment + 1) * this.#segmentBytes);
+      pieces.push({ buffer, offset: at - segment * this.#segmentBytes, bytes: end - at });
+      at = end;
+    }
+    return pieces;
+  }
+
+  [Symbol.dispose](): void {
+    for (const segment of this.#segments) segment.destroy();
+  }
 }
 
-/** Copies elements to a place in the arena. */
-export function writeElements(
-  device: GPUDevice,
-  arena: GPUBuffer,
-  offset: number,
-  dtype: DType,
-  data: HostData | ProgramConstant["data"],
-): void {
-  if (data.length === 0) return;
-  const words = arenaWords(dtype, data);
-  device.queue.writeBuffer(arena, offset, words);
-}
-
-/** The elements as they lie in the arena, in whole words. */
-function arenaWords(
-  dtype: DType,
-  data: HostData | ProgramConstant["data"],
-): Uint8Array<ArrayBuffer> {
+/** Elements as they lie in the arena: whole words. */
+export function arenaWords(dtype: DType, data: HostData): Uint8Array<ArrayBuffer> {
   const sized = data.BYTES_PER_ELEMENT === bytesPerElement(dtype)
     ? data
     // A bool is a 32-bit 0 or 1 in the arena and a byte on the host.
@@ -82,7 +100,7 @@ function arenaWords(
 }
 
 /** Where a port's elements are in the arena. */
-export function rangeOf(program: Program, port: ProgramPort): ReadRange {
+export function rangeOf(program: Program, port: ProgramPort): ArenaRange {
   const { offset } = program.buffers[port.buffer] ?? {};
   if (offset === undefined) throw new RangeError(`The program has no buffer ${port.buffer}`);
   return { offset, bytes: staticSize(port.shape) * bytesPerElement(port.dtype) };

@@ -11,6 +11,8 @@ import type { Grid } from "./wgsl/module.ts";
 /** A shader module. */
 export interface GpuModule {
   readonly wgsl: string;
+  /** The same without the comment on top. */
+  readonly code: string;
   /** Name of its kernel. */
   readonly kernel: string;
   /** The first step that runs it. */
@@ -37,11 +39,18 @@ export interface GpuProgram {
 /** Graph nodes that a module's comment lists. */
 const LISTED_NODES = 12;
 
-/** Emits every kernel once for each way in which its buffers are bound. */
+/** Emits every kernel once for each way in which its buffers are bound; what is the same is one module. */
 export function assembleGpu(program: Program, { limits }: GpuCapabilities): GpuProgram {
   const modules: GpuModule[] = [];
   const dispatches: GpuDispatch[] = [];
   const emitted = new Map<string, { module: number; grid: Grid }[]>();
+  const known = new Map<string, number>();
+  const moduleAt = (module: GpuModule): number => {
+    const key = `${module.bindings.join()} ${module.code}`;
+    const at = known.get(key) ?? modules.push(module) - 1;
+    known.set(key, at);
+    return at;
+  };
   program.steps.forEach((step, at) => {
     const kernel = program.kernels[step.kernel];
     if (kernel === undefined) throw new RangeError(`The program has no kernel ${step.kernel}`);
@@ -53,9 +62,10 @@ export function assembleGpu(program: Program, { limits }: GpuCapabilities): GpuP
       if (parts === undefined) {
         const comment = commentOf(kernel, step);
         parts = emitGpuKernel(plain, { layout, limits, comment }).map(({ wgsl, grid }) => {
+          const code = wgsl.replace(/^(\/\/.*\n)+/, "");
           const { bindings } = layout;
           return {
-            module: modules.push({ wgsl, kernel: kernel.name, step: at, bindings }) - 1,
+            module: moduleAt({ wgsl, code, kernel: kernel.name, step: at, bindings }),
             grid,
           };
         });

@@ -2,15 +2,23 @@
 import type { FusionRule } from "../../compiler/fusion_rules.ts";
 import { lowerGraph } from "../../compiler/pipeline.ts";
 import type { Backend } from "../backend.ts";
+import { assembleGpu } from "./assemble.ts";
 import type { GpuCapabilities } from "./capabilities.ts";
 import { type DeviceOptions, type GpuDevice, sharedDevice } from "./device.ts";
-import { GpuExecutable } from "./runtime.ts";
+import { type DeviceLossNote, GpuExecutable } from "./runtime.ts";
 
 /** Its attention normalises no rows of queries and keys. */
 const UNSUPPORTED: readonly FusionRule[] = ["fold_qk_norm"];
 
 /** How the WebGPU backend runs. */
-export type WebGpuOptions = DeviceOptions;
+export interface WebGpuOptions extends DeviceOptions {
+  /**
+   * Called when a program's device was lost and the program went on with another, which it does once.
+   * Inputs are then as they were last set; donated ones as they were last set, or read by one `get` of
+   * all of them (`get("state")`). By default the note is a warning on the console.
+   */
+  readonly onDeviceLost?: (note: DeviceLossNote) => void;
+}
 
 /** A backend whose capabilities are a GPU's. */
 export interface WebGpuBackend extends Backend {
@@ -23,17 +31,21 @@ export interface WebGpuBackend extends Backend {
  * @throws {GpuUnavailableError} When there is no WebGPU, adapter or device.
  */
 export async function webgpu(options: WebGpuOptions = {}): Promise<WebGpuBackend> {
-  return backendOn(await sharedDevice(options));
+  const { onDeviceLost, ...device } = options;
+  return backendOn(await sharedDevice(device), { onDeviceLost });
 }
 
-/**
- * The backend on a device.
- *
- * @param capabilities Of which programs make use; all of the device's by default.
- */
+/** How a backend uses its device. */
+export interface BackendOnOptions {
+  /** Of which programs make use; all of the device's by default. */
+  readonly capabilities?: GpuCapabilities | undefined;
+  readonly onDeviceLost?: WebGpuOptions["onDeviceLost"] | undefined;
+}
+
+/** The backend on a device, or on what has taken its place. */
 export function backendOn(
   gpu: GpuDevice,
-  capabilities: GpuCapabilities = gpu.capabilities,
+  { capabilities = gpu.capabilities, onDeviceLost = warn }: BackendOnOptions = {},
 ): WebGpuBackend {
   return {
     capabilities,
@@ -41,7 +53,14 @@ export function backendOn(
       const { alignment } = capabilities;
       const target = { alignment, unsupported: UNSUPPORTED };
       const program = lowerGraph(graph, { ...options, target });
-      return await GpuExecutable.load(program, gpu, capabilities);
+      const plan = { program, capabilities, assembled: assembleGpu(program, capabilities) };
+      let device = gpu;
+      while (device.lost !== undefined) device = await device.replacement();
+      return await GpuExecutable.load(device, plan, { onDeviceLost });
     },
   };
+}
+
+function warn({ message }: DeviceLossNote): void {
+  console.warn(message);
 }

@@ -67,6 +67,14 @@ export function memberBindings(
   return { layout: { bindings: ranges.map(({ bytes }) => bytes), places }, ranges };
 }
 
+/** Bytes of each of the buffers that the arena is a row of; the last one may have fewer. */
+export function segmentBytes(
+  { maxBufferSize, minStorageBufferOffsetAlignment }: GpuLimits,
+): number {
+  return Math.floor(maxBufferSize / minStorageBufferOffsetAlignment) *
+    minStorageBufferOffsetAlignment;
+}
+
 /** Where buffers without elements are bound. */
 export function emptyOffset({ arenaBytes }: Program): number {
   return arenaBytes;

@@ -1,11 +1,12 @@
-/** A WebGPU device: asking for it, and what it can do. */
+/** A WebGPU device: asking for it, what it can do, and what becomes of it. */
 import {
   DEFAULT_LIMITS,
   type GpuCapabilities,
   gpuCapabilities,
   type GpuLimits,
 } from "./capabilities.ts";
-import { DeviceLostError, GpuUnavailableError, GpuValidationError } from "./errors.ts";
+import { DeviceLostError, GpuUnavailableError } from "./errors.ts";
+import { PipelineCache } from "./pipelines.ts";
 
 /** Which adapter to ask for. */
 export interface DeviceOptions {
@@ -16,35 +17,60 @@ export interface DeviceOptions {
 export class GpuDevice {
   readonly device: GPUDevice;
   readonly capabilities: GpuCapabilities;
-  /** What the device has refused since the last check. */
-  #refused: GpuValidationError | undefined;
+  /** The pipelines of all its programs. */
+  readonly pipelines: PipelineCache;
+  readonly #another: () => Promise<GpuDevice>;
+  #replacement: Promise<GpuDevice> | undefined;
+  #refused: GPUError | undefined;
   #lost: DeviceLostError | undefined;
 
-  constructor(device: GPUDevice, capabilities: GpuCapabilities) {
+  /** @param another Asks for a device in place of this one, once it is lost. */
+  constructor(
+    device: GPUDevice,
+    capabilities: GpuCapabilities,
+    another: () => Promise<GpuDevice>,
+  ) {
     this.device = device;
     this.capabilities = capabilities;
+    this.pipelines = new PipelineCache(device);
+    this.#another = another;
     device.addEventListener("uncapturederror", (event) => {
       event.preventDefault();
       // That is what this event is, by WebGPU's definition.
-      const { error } = event as GPUUncapturedErrorEvent;
-      this.#refused ??= new GpuValidationError(error.message);
+      this.#refused ??= (event as GPUUncapturedErrorEvent).error;
     });
     device.lost.then(({ reason, message }) => {
       this.#lost = new DeviceLostError(`The GPU device is lost (${reason}): ${message}`);
     });
   }
 
-  /** Throws when the device is lost, or has refused a command since it was last asked. */
-  check(): void {
-    const refused = this.#refused;
-    this.#refused = undefined;
-    if (this.#lost !== undefined) throw this.#lost;
-    if (refused !== undefined) throw refused;
+  /** Why the device is gone; undefined while it is there. */
+  get lost(): DeviceLostError | undefined {
+    return this.#lost;
   }
 
-  /** Whether the device can be used. */
-  get usable(): boolean {
-    return this.#lost === undefined;
+  /** {@linkcode lost}, when something has failed that may fail for that: news of a loss may come late. */
+  async lostBy(error: unknown): Promise<DeviceLostError | undefined> {
+    if (this.#lost === undefined) await new Promise((resolve) => setTimeout(resolve));
+    if (this.#lost !== undefined) this.#lost.cause ??= error;
+    return this.#lost;
+  }
+
+  /** What the device has refused since it was last asked. */
+  takeRefused(): GPUError | undefined {
+    const refused = this.#refused;
+    this.#refused = undefined;
+    return refused;
+  }
+
+  /**
+   * The device that takes the place of this one, which is lost: the same for all who ask.
+   *
+   * @throws {GpuUnavailableError} When there is none any more.
+   */
+  replacement(): Promise<GpuDevice> {
+    this.#replacement ??= this.#another();
+    return this.#replacement;
   }
 }
 
@@ -59,9 +85,14 @@ const shared = new Map<string, Promise<GpuDevice>>();
  */
 export async function sharedDevice(options: DeviceOptions = {}): Promise<GpuDevice> {
   const key = options.powerPreference ?? "";
-  const known = await shared.get(key)?.catch(() => undefined);
-  if (known?.usable === true) return known;
-  const made = requestDevice(options);
+  const known = shared.get(key);
+  const usable = known?.then(({ lost }) => lost === undefined, () => false);
+  if (known !== undefined && await usable) return await known;
+  // Who else has waited may have asked for one meanwhile.
+  const now = shared.get(key);
+  const made = now === undefined || now === known
+    ? requestDevice(options, () => sharedDevice(options))
+    : now;
   shared.set(key, made);
   return await made;
 }
@@ -69,10 +100,15 @@ export async function sharedDevice(options: DeviceOptions = {}): Promise<GpuDevi
 /**
  * A device of its own, with all that its adapter offers.
  *
+ * @param another Asks for a device in its place once it is lost; by default one of its own again.
  * @throws {GpuUnavailableError} When there is none.
  */
-export async function requestDevice(options: DeviceOptions = {}): Promise<GpuDevice> {
-  const gpu = navigator.gpu;
+export async function requestDevice(
+  options: DeviceOptions = {},
+  another: () => Promise<GpuDevice> = () => requestDevice(options),
+): Promise<GpuDevice> {
+  // The types promise what hosts without WebGPU do not have.
+  const gpu = (navigator as { readonly gpu?: GPU }).gpu;
   if (gpu === undefined) {
     throw new GpuUnavailableError(
       "There is no WebGPU here: wanted Deno 2, or a browser that has it, on a secure page",
@@ -109,7 +145,7 @@ export async function requestDevice(options: DeviceOptions = {}): Promise<GpuDev
       timestamps: features.includes("timestamp-query"),
       limits,
     });
-    return new GpuDevice(device, capabilities);
+    return new GpuDevice(device, capabilities, another);
   }
   throw new GpuUnavailableError("The GPU adapter gives no device");
 }

@@ -1,22 +1,40 @@
 /** Copies from the device to the host. */
-
-/** Bytes of a buffer that are wanted on the host. */
-export interface ReadRange {
-  readonly offset: number;
-  readonly bytes: number;
-}
+import type { Arena } from "./arena.ts";
+import type { ArenaRange } from "./bindings.ts";
+import type { GpuLimits } from "./capabilities.ts";
+import { OutOfMemoryError } from "../errors.ts";
 
 const ALIGNMENT = 8;
 
+/** A buffer to map, and what the device said when it was made. */
+interface Staging {
+  readonly buffer: GPUBuffer;
+  readonly refused: Promise<GPUError | null>;
+}
+
+/** A part of a range that fits in one staging buffer. */
+interface Cut extends ArenaRange {
+  /** Position of the range. */
+  readonly owner: number;
+  /** Position among the range's cuts. */
+  readonly number: number;
+}
+
+/** Larger buffers are for reads that are rare, such as all of a model's state. */
+const LARGEST_KEPT = 64 * 2 ** 20;
+
 /** Staging buffers that reads take turns with, so that several can be under way. */
-export class ReadbackRing {
+export class ReadbackRing implements Disposable {
   readonly #device: GPUDevice;
-  #free: GPUBuffer[] = [];
+  /** Bytes that a buffer may have. */
+  readonly #most: number;
+  #free: Staging[] = [];
   #bytes = 0;
   #disposed = false;
 
-  constructor(device: GPUDevice) {
+  constructor(device: GPUDevice, { maxBufferSize }: GpuLimits) {
     this.#device = device;
+    this.#most = Math.floor(maxBufferSize / ALIGNMENT) * ALIGNMENT;
   }
 
   /** Bytes of all staging buffers. */
@@ -31,48 +49,77 @@ export class ReadbackRing {
    */
   record(
     encoder: GPUCommandEncoder,
-    source: GPUBuffer,
-    ranges: readonly ReadRange[],
+    arena: Arena,
+    ranges: readonly ArenaRange[],
+  ): () => Promise<ArrayBuffer[]> {
+    const cuts = ranges.flatMap((range, owner) => cutRange(range, owner, this.#most));
+    const waits = grouped(cuts, this.#most).map((group) => ({
+      group,
+      wait: this.#recordGroup(encoder, arena, group),
+    }));
+    return async () => {
+      const parts: ArrayBuffer[][] = ranges.map(() => []);
+      await Promise.all(waits.map(async ({ group, wait }) => {
+        const found = await wait();
+        group.forEach(({ owner, number }, at) => {
+          const part = found[at];
+          const own = parts[owner];
+          if (own !== undefined && part !== undefined) own[number] = part;
+        });
+      }));
+      return parts.map(joined);
+    };
+  }
+
+  #recordGroup(
+    encoder: GPUCommandEncoder,
+    arena: Arena,
+    group: readonly Cut[],
   ): () => Promise<ArrayBuffer[]> {
     const starts: number[] = [];
     let total = 0;
-    for (const { bytes } of ranges) {
+    for (const { bytes } of group) {
       starts.push(total);
-      total += Math.ceil(bytes / ALIGNMENT) * ALIGNMENT;
+      total += roundUp(bytes, ALIGNMENT);
     }
-    if (total === 0) return () => Promise.resolve(ranges.map(() => new ArrayBuffer(0)));
     const staging = this.#take(total);
-    ranges.forEach(({ offset, bytes }, at) => {
-      const words = Math.ceil(bytes / 4) * 4;
-      if (words > 0) {
-        encoder.copyBufferToBuffer(source, offset, staging, starts[at] ?? 0, words);
+    group.forEach(({ offset, bytes }, at) => {
+      let to = starts[at] ?? 0;
+      for (const piece of arena.pieces({ offset, bytes: roundUp(bytes, 4) })) {
+        encoder.copyBufferToBuffer(piece.buffer, piece.offset, staging.buffer, to, piece.bytes);
+        to += piece.bytes;
       }
     });
     return async () => {
       try {
-        await staging.mapAsync(GPUMapMode.READ, 0, total);
-        const mapped = staging.getMappedRange(0, total);
-        const parts = ranges.map(({ bytes }, at) => {
+        const refused = await staging.refused;
+        if (refused !== null) throw new OutOfMemoryError(total, refused.message);
+        const { buffer } = staging;
+        await buffer.mapAsync(GPUMapMode.READ, 0, total);
+        const mapped = buffer.getMappedRange(0, total);
+        const parts = group.map(({ bytes }, at) => {
           const start = starts[at] ?? 0;
           return mapped.slice(start, start + bytes);
         });
-        staging.unmap();
-        return parts;
-      } finally {
+        buffer.unmap();
         this.#giveBack(staging);
+        return parts;
+      } catch (error) {
+        this.#drop(staging);
+        throw error;
       }
     };
   }
 
   /** Frees the buffers, those in use once they are given back. */
-  dispose(): void {
+  [Symbol.dispose](): void {
     this.#disposed = true;
-    for (const buffer of this.#free) this.#drop(buffer);
+    for (const staging of this.#free) this.#drop(staging);
     this.#free = [];
   }
 
-  #take(bytes: number): GPUBuffer {
-    const at = this.#free.findIndex(({ size }) => size >= bytes);
+  #take(bytes: number): Staging {
+    const at = this.#free.findIndex(({ buffer }) => buffer.size >= bytes);
     if (at >= 0) {
       const [found] = this.#free.splice(at, 1);
       if (found !== undefined) return found;
@@ -81,17 +128,58 @@ export class ReadbackRing {
     const small = this.#free.pop();
     if (small !== undefined) this.#drop(small);
     const usage = GPUBufferUsage.COPY_DST | GPUBufferUsage.MAP_READ;
+    this.#device.pushErrorScope("out-of-memory");
+    const buffer = this.#device.createBuffer({ label: "read-back", size: bytes, usage });
     this.#bytes += bytes;
-    return this.#device.createBuffer({ label: "readback", size: bytes, usage });
+    return { buffer, refused: this.#device.popErrorScope() };
   }
 
-  #giveBack(buffer: GPUBuffer): void {
-    if (this.#disposed) this.#drop(buffer);
-    else this.#free.push(buffer);
+  #giveBack(staging: Staging): void {
+    if (this.#disposed || staging.buffer.size > LARGEST_KEPT) this.#drop(staging);
+    else this.#free.push(staging);
   }
 
-  #drop(buffer: GPUBuffer): void {
+  #drop({ buffer }: Staging): void {
     this.#bytes -= buffer.size;
     buffer.destroy();
   }
+}
+
+function roundUp(bytes: number, multiple: number): number {
+  return Math.ceil(bytes / multiple) * multiple;
+}
+
+function cutRange({ offset, bytes }: ArenaRange, owner: number, most: number): Cut[] {
+  return Array.from({ length: Math.ceil(bytes / most) }, (_, number) => {
+    const start = number * most;
+    return { offset: offset + start, bytes: Math.min(most, bytes - start), owner, number };
+  });
+}
+
+/** Cuts that go into one buffer each. */
+function grouped(cuts: readonly Cut[], most: number): Cut[][] {
+  const groups: Cut[][] = [];
+  let room = 0;
+  for (const cut of cuts) {
+    const bytes = roundUp(cut.bytes, ALIGNMENT);
+    if (bytes > room) {
+      groups.push([]);
+      room = most;
+    }
+    groups.at(-1)?.push(cut);
+    room -= bytes;
+  }
+  return groups;
+}
+
+function joined(parts: readonly ArrayBuffer[]): ArrayBuffer {
+  const [only] = parts;
+  if (only !== undefined && parts.length === 1) return only;
+  const whole = new Uint8Array(parts.reduce((sum, { byteLength }) => sum + byteLength, 0));
+  let at = 0;
+  for (const part of parts) {
+    whole.set(new Uint8Array(part), at);
+    at += part.byteLength;
+  }
+  return whole.buffer;
 }

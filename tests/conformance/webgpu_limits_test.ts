@@ -16,7 +16,7 @@ randomGraphTests(
       maxComputeInvocationsPerWorkgroup: 64,
       maxComputeWorkgroupSizeY: 64,
     };
-    return await runOn(backendOn(gpu, { ...gpu.capabilities, limits }), graph);
+    return await runOn(backendOn(gpu, { capabilities: { ...gpu.capabilities, limits } }), graph);
   },
   { f32: 40, mixed: 40, gradients: 20 },
   (name, test) => gpuTest(name, test),
