@@ -5,6 +5,7 @@
  *     deno run bench/matmul_kernel.ts                     all sizes
  *     deno run bench/matmul_kernel.ts 197x768             sizes whose name matches
  *     deno run bench/matmul_kernel.ts 197x768 4x8         with another register tile
+ *     deno run bench/matmul_kernel.ts 197x768 6x8 stored  with right operands in panels already
  *     node bench/matmul_kernel.ts                         in Node.js, from 24
  *
  * Prints a line for each: units of work, scratch, milliseconds and GFLOP/s (the best of several means
@@ -86,7 +87,7 @@ function addPart(
 }
 
 /** `c = a b`; a letter of `turned` says that the operand is stored transposed. */
-function matmul(m: number, n: number, k: number, turned: Turned = ""): Case {
+export function matmul(m: number, n: number, k: number, turned: Turned = ""): Case {
   const buffers = [buffer("a", m * k)];
   const parts = [addPart(buffers, [m, n], [{ a: 0, k }], turned)];
   const suffix = turned === "" ? "" : ` ${turned}^T`;
@@ -206,6 +207,10 @@ const CASES: readonly Case[] = [
   matmul(8, 1000, 768),
   matmul(4, 1000, 768),
   matmul(1, 1000, 768),
+  matmul(1, 768, 768),
+  matmul(1, 3072, 768),
+  matmul(1, 768, 3072),
+  matmul(4, 768, 3072),
   ...attention(2, 12, 197, 64),
   ...attention(8, 3, 197, 64),
   ...attention(64, 4, 50, 32),
@@ -218,10 +223,14 @@ interface Loaded {
   run(): void;
 }
 
-function load({ kernel }: Case, microkernel: MicrokernelName): Loaded {
+export function load({ kernel }: Case, microkernel: MicrokernelName, isStored: boolean): Loaded {
   const module = new ModuleBuilder();
   const { relaxedSimd } = wasmFeatures();
-  const emitted = emitKernel(module, kernel, { relaxedSimd, microkernel });
+  const emitted = emitKernel(module, kernel, {
+    relaxedSimd,
+    microkernel,
+    stored: new Set(isStored && kernel.kind === "matmul" ? rightOperands(kernel) : []),
+  });
   let end = 64;
   const reserve = (bytes: number) => {
     const start = end;
@@ -248,6 +257,10 @@ function load({ kernel }: Case, microkernel: MicrokernelName): Loaded {
       for (const { units, call } of phases) call(0, units, ...addresses, ...scratch);
     },
   };
+}
+
+function rightOperands({ parts }: MatmulKernel): number[] {
+  return parts.flatMap(({ terms }) => terms.map(({ b }) => b.buffer));
 }
 
 function exported(exports: WebAssembly.Exports, name: string | number): CallableFunction {
@@ -327,7 +340,7 @@ async function measure(run: () => void): Promise<number> {
   return best;
 }
 
-async function main([filter = "", tile = "6x8"]: readonly string[]): Promise<void> {
+async function main([filter = "", tile = "6x8", layout]: readonly string[]): Promise<void> {
   requireMicrokernel(tile);
   const peak = loadPeak();
   const peakRate = peak.flops / await measure(peak.run) / 1e6;
@@ -337,7 +350,7 @@ async function main([filter = "", tile = "6x8"]: readonly string[]): Promise<voi
   console.log(`${"".padEnd(34)}   units  scratch        ms  GFLOP/s  of peak`);
   for (const one of CASES) {
     if (!one.name.includes(filter)) continue;
-    const loaded = load(one, tile);
+    const loaded = load(one, tile, layout === "stored");
     const milliseconds = await measure(loaded.run);
     const rate = one.flops / milliseconds / 1e6;
     console.log([
@@ -351,4 +364,4 @@ async function main([filter = "", tile = "6x8"]: readonly string[]): Promise<voi
   }
 }
 
-await main(process.argv.slice(2));
+if (import.meta.main) await main(process.argv.slice(2));

@@ -7,8 +7,10 @@ import { emitKernel } from "./emit_kernel.ts";
 import { wasmFeatures } from "./features.ts";
 import { processors } from "./host.ts";
 import { measureMicrokernels, type MicrokernelChoice } from "./microkernel_choice.ts";
+import { planPanelStorage } from "./panel_storage.ts";
 import { WasmExecutable } from "./runtime.ts";
 import { type MicrokernelName, requireMicrokernel } from "./templates/microkernel.ts";
+import { chosenMicrokernel } from "./templates/template.ts";
 
 /** How the WASM backend runs. */
 export interface WasmOptions {
@@ -71,12 +73,15 @@ export function wasm(options: WasmOptions = {}): Backend {
         : typeof measurement === "string"
         ? { name: measurement }
         : await measurement.choose();
-      const emitOptions = { relaxedSimd, microkernel: choice?.name };
+      const tile = { relaxedSimd, microkernel: choice?.name };
+      const { layouts, stored } = planPanelStorage(program, chosenMicrokernel(tile).columns);
       return await WasmExecutable.load(program, {
         threads,
         description: describe(capabilities) + describeChoice(choice),
-        emit: (module, kernel) => emitKernel(module, kernel, emitOptions),
         addressTypes,
+        layouts,
+        emit: (module, kernel) =>
+          emitKernel(module, kernel, { ...tile, stored: stored.get(kernel) }),
       });
     },
   };

@@ -6,6 +6,8 @@ import { LESS_MEMORY, OutOfMemoryError } from "../errors.ts";
 import { type HostData, type HostTensor, viewHostData } from "../host_array.ts";
 import type { AddressType } from "./address_instructions.ts";
 import { type AssembledProgram, PAGE_BYTES } from "./assemble.ts";
+import { movePanels } from "./panel_packing.ts";
+import type { PanelLayout } from "./templates/panels.ts";
 
 /** Makes a memory; the engine's own constructor except in tests. */
 export type MemoryConstructor = new (
@@ -49,8 +51,16 @@ export class ProgramMemory {
   readonly memory: WebAssembly.Memory;
   readonly #program: Program;
   readonly #arena: number;
+  readonly #layouts: ReadonlyMap<number, PanelLayout>;
 
-  constructor(program: Program, assembled: AssembledProgram, memory: WebAssembly.Memory) {
+  /** The inputs with `layouts`, by their buffers, lie in panels. */
+  constructor(
+    program: Program,
+    assembled: AssembledProgram,
+    memory: WebAssembly.Memory,
+    layouts: ReadonlyMap<number, PanelLayout> = new Map(),
+  ) {
+    this.#layouts = layouts;
     this.memory = memory;
     this.#program = program;
     this.#arena = assembled.layout.arena;
@@ -61,12 +71,21 @@ export class ProgramMemory {
 
   /** Copies elements into a port's buffer, the first of them to the place `start`. */
   write(port: ProgramPort, data: HostData, start: number): void {
-    this.#words(port).set(data, start);
+    const layout = this.#layouts.get(port.buffer);
+    const words = this.#words(port);
+    if (layout === undefined) words.set(data, start);
+    else movePanels(layout, asWords(words), asWords(data), start, "pack");
   }
 
   /** Copies a port's tensor out. */
   read(port: ProgramPort): HostTensor {
     const words = this.#words(port);
+    const layout = this.#layouts.get(port.buffer);
+    if (layout !== undefined) {
+      const data = new Float32Array(words.length);
+      movePanels(layout, asWords(words), asWords(data), 0, "unpack");
+      return { dtype: port.dtype, shape: port.shape, data };
+    }
     // A bool is a 32-bit 0 or 1 in the arena and a byte on the host.
     const data = port.dtype === "bool" ? Uint8Array.from(words) : words.slice();
     return { dtype: port.dtype, shape: port.shape, data };
@@ -100,4 +119,8 @@ export class ProgramMemory {
     if (buffer === undefined) throw new RangeError(`The program has no buffer ${index}`);
     return buffer;
   }
+}
+
+function asWords({ buffer, byteOffset, length }: HostData): Int32Array {
+  return new Int32Array(buffer, byteOffset, length);
 }

@@ -22,6 +22,7 @@ import {
 } from "./board.ts";
 import { allocate, type MemoryConstructor, ProgramMemory } from "./memory.ts";
 import { mayMeetSpinning, WorkerPool } from "./pool.ts";
+import type { PanelLayout } from "./templates/panels.ts";
 
 /** How a program is loaded. */
 export interface LoadOptions {
@@ -29,6 +30,8 @@ export interface LoadOptions {
   readonly emit: EmitKernel;
   /** See {@linkcode AssembleOptions}. */
   readonly addressTypes?: readonly AddressType[] | undefined;
+  /** The inputs that lie in panels, by index in the program's buffers; default none. */
+  readonly layouts?: ReadonlyMap<number, PanelLayout>;
   /** One line about the backend. */
   readonly description: string;
   readonly Memory?: MemoryConstructor;
@@ -97,7 +100,7 @@ export class WasmExecutable implements Executable {
     const spins = mayMeetSpinning(threads) ? BARRIER_SPINS : CROWDED_SPINS;
     const assembled = assemble(program, { threads, shared, spins, emit, addressTypes });
     const memory = allocate({ ...assembled, shared }, options.Memory);
-    const programMemory = new ProgramMemory(program, assembled, memory);
+    const programMemory = new ProgramMemory(program, assembled, memory, options.layouts);
     const module = await WebAssembly.compile(assembled.bytes);
     const pool = shared ? options.pool ?? await WorkerPool.acquire(threads) : undefined;
     const entry = { id: ++lastId, module, memory, ...commandRange(assembled) };

@@ -62,20 +62,29 @@ const MAX_SLICES_BYTES = 4 << 20;
 /** Multiplications below which a unit is not cut further. */
 const MIN_UNIT_WORK = 1 << 18;
 
+/** What else the blocks depend on. */
+export interface BlockingOptions {
+  /** Whether a left operand must be packed. */
+  readonly packsRows: boolean;
+  /** Whether a right operand must be. */
+  readonly packsColumns: boolean;
+  /** How much of the kernel's work this is, from 0 to 1, and so how many of the units wanted. */
+  readonly share: number;
+}
+
 /**
  * Chooses the blocks from the sizes alone: never from the number of threads, so that results do not
- * depend on it. `packsRows` says that a left operand must be packed; `share`, from 0 to 1, how much of
- * the kernel's work this is, and so how many of the units wanted.
+ * depend on it.
  */
 export function chooseBlocking(
   extents: MatmulExtents,
   tile: Microkernel,
-  packsRows: boolean,
-  share: number,
+  { packsRows, packsColumns, share }: BlockingOptions,
 ): Blocking {
   const { m, n, k } = extents;
   const totalK = sumOf(k);
-  const columnsFit = 0 < totalK && totalK <= (packsRows ? PACKED_ROWS : COLUMNS_STAY).k;
+  const columnsFit = packsColumns && 0 < totalK &&
+    totalK <= (packsRows ? PACKED_ROWS : COLUMNS_STAY).k;
   const limits = packsRows ? PACKED_ROWS : columnsFit ? COLUMNS_STAY : IN_PLACE;
   const tileRows = evenPart(m, tile.rows, 1);
   const rowStep = tileRows % 4 === 0 ? tileRows : tileRows % 2 === 0 ? 2 * tileRows : 4 * tileRows;
@@ -106,14 +115,17 @@ export function chooseBlocking(
 
 /** Elements of the right operand that a unit of a thin product reads at least. */
 const MIN_THIN_ELEMENTS = 1 << 16;
+/** Panels begin at units' first columns. */
+const WIDEST_PANEL = 16;
 /** Columns whose sums, a row at a time, stay in the first cache. */
 const MAX_THIN_COLUMNS = 2048;
 
-/** Chooses the blocks of a product of a few rows with a right operand that is read in place. */
+/** Chooses the blocks of a product of a few rows with a right operand that is read where it lies. */
 export function chooseThinBlocking({ m, n, k }: MatmulExtents, share: number): Blocking {
   const wanted = Math.max(Math.ceil(WANTED_UNITS * share), 1);
   const least = MIN_THIN_ELEMENTS / Math.max(sumOf(k), 1);
-  const columns = evenPart(n, Math.min(Math.max(n / wanted, least, 1), MAX_THIN_COLUMNS), 16);
+  const limit = Math.min(Math.max(n / wanted, least, 1), MAX_THIN_COLUMNS);
+  const columns = evenPart(n, limit, WIDEST_PANEL);
   return {
     tileRows: m,
     rows: Math.max(m, 1),

@@ -14,6 +14,8 @@ export interface GemmBlockCall {
   /** Address of the packed panels. */
   readonly packed: Local;
   readonly k: Local;
+  /** Where the panels are longer than `k`: the first of it, and their length. */
+  readonly within?: { readonly kStart: Local; readonly kLength: number } | undefined;
   /** Columns of the product; the last panel is padded to a whole number of vectors. */
   readonly columns: Local;
   readonly c: Local;
@@ -34,13 +36,20 @@ export function callGemmBlock(f: FunctionBuilder, block: number, call: GemmBlock
   f.get(call.c);
   f.i32.const(call.cRowBytes);
   f.get(call.accumulate);
+  if (call.within === undefined) {
+    f.i32.const(0);
+    f.get(call.k);
+  } else {
+    f.get(call.within.kStart);
+    f.i32.const(call.within.kLength);
+  }
   f.call(block);
 }
 
 /**
  * Emits, once a module, the function `(rowTable, aOffset, rows, packed, k, columns, c, cRowBytes,
- * accumulate)` that runs register tiles, panel by panel: a panel stays in the first cache while the
- * rows stream past it.
+ * accumulate, kStart, kLength)` that runs register tiles, panel by panel: a panel, or as much of its
+ * `kLength` rows as are multiplied, stays in the first cache while the rows stream past it.
  */
 export function emitGemmBlock(
   module: ModuleBuilder,
@@ -64,6 +73,8 @@ export function emitGemmBlock(
       "address",
       "i32",
       "i32",
+      "i32",
+      "i32",
     ] as const;
     const f = module.function(name, { params, results: [] });
     emitBlockBody(f, tile, panelRows);
@@ -76,15 +87,20 @@ function emitBlockBody(
   tile: Microkernel,
   panelRows: ReadonlyMap<number, number>,
 ): void {
-  const [packed, k, columns, c] = [f.param(3), f.param(4), f.param(5), f.param(6)];
+  const [packed, columns, c] = [f.param(3), f.param(5), f.param(6)];
+  const [kStart, kLength] = [f.param(9), f.param(10)];
   forEachPanel(f, columns, tile.columns, (width) => {
     const callee = panelRows.get(width);
     if (callee === undefined) throw new RangeError(`No function for panels of ${width} columns`);
-    for (const parameter of [0, 1, 2, 3, 4, 6, 7, 8]) f.get(f.param(parameter));
+    for (const parameter of [0, 1, 2]) f.get(f.param(parameter));
+    f.get(packed);
+    f.get(kStart);
+    f.address.plus(4 * width);
+    for (const parameter of [4, 6, 7, 8]) f.get(f.param(parameter));
     f.call(callee);
     increment(f, c, 4 * width);
     f.get(packed);
-    f.get(k);
+    f.get(kLength);
     f.address.plus(4 * width);
     f.set(packed);
   });

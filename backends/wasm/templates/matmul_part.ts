@@ -41,7 +41,7 @@ import {
   ScratchLayout,
   type TemplateOptions,
 } from "./template.ts";
-import { canBeThin, ThinTerm } from "./thin_term.ts";
+import { canBeThin, MAX_THIN_ROWS, ThinTerm } from "./thin_term.ts";
 import { UnitGrid, type UnitRun } from "./unit_grid.ts";
 
 /** The kernel around a part, and how it is emitted. */
@@ -95,13 +95,25 @@ class PartEmitter {
       n: first.columns.extent,
       k: axes.map(({ kA }) => kA.extent),
     };
-    const isThin = axes.every(canBeThin);
+    const stored = part.terms.filter((term) => this.#isStored(term)).length;
+    const isThin = stored === 0 && axes.every(canBeThin);
+    const isThinStored = stored === part.terms.length && this.#extents.m <= MAX_THIN_ROWS;
+    const { share } = options;
     this.#tile = chosenMicrokernel(options);
-    this.#blocking = isThin
-      ? chooseThinBlocking(this.#extents, options.share)
-      : chooseBlocking(this.#extents, this.#tile, axes.some(packsRows), options.share);
+    this.#blocking = isThin || isThinStored
+      ? chooseThinBlocking(this.#extents, share)
+      : chooseBlocking(this.#extents, this.#tile, {
+        packsRows: axes.some(packsRows),
+        packsColumns: stored < part.terms.length,
+        share,
+      });
     this.#grid = new UnitGrid(this.#extents, this.#blocking);
     this.#terms = isThin ? this.#thinTerms(axes) : this.#packedTerms(axes);
+  }
+
+  /** Whether the term's right operand lies in panels. */
+  #isStored({ b }: MatmulTerm): boolean {
+    return this.#options.stored?.has(b.buffer) ?? false;
   }
 
   #thinTerms(axes: readonly TermAxes[]): TermEmitter[] {
@@ -118,16 +130,18 @@ class PartEmitter {
     const columns = this.#runColumns;
     const longest = Math.max(...k);
     const packs = axes.some(packsRows);
+    const packsColumns = !this.#part.terms.every((term) => this.#isStored(term));
     const packedAt = {
       left: this.#layout.reserve(packs ? packedRowsBytes({ rows, rowGroup, k: longest }) : 0),
-      right: columnsStay ? undefined : this.#layout.reserve(packedColumnsBytes(columns, longest)),
+      right: columnsStay
+        ? undefined
+        : this.#layout.reserve(packsColumns ? packedColumnsBytes(columns, longest) : 0),
     };
     const panel = this.#tile.columns;
-    const options = {
-      tile: { rows: tileRows, columns: panel },
-      relaxedSimd: this.#options.relaxedSimd,
-    };
+    const tile = { rows: tileRows, columns: panel };
+    const { relaxedSimd } = this.#options;
     return this.#eachTerm(axes, (term, axesOfTerm, index) => {
+      const options = { tile, relaxedSimd, isStored: this.#isStored(term) };
       const limits = { rows, rowGroup, columns, panel, k: k[index] ?? 1 };
       return new PackedTerm(
         this.#module,

@@ -227,3 +227,32 @@ interface RightScratch {
   readonly kTable: Local;
   readonly packed: Local;
 }
+
+/** A right side that lies in memory as panels already, each as long as all of k. */
+export class StoredPanels {
+  readonly #k: number;
+  #address: Local | undefined;
+
+  constructor(k: number) {
+    this.#k = k;
+  }
+
+  /** Emits what is done once, before any loop. */
+  begin(f: FunctionBuilder): void {
+    this.#address = f.local("address");
+  }
+
+  /** Emits the choice of columns, which begin a panel; `base` is the address of the first panel. */
+  setColumns(f: FunctionBuilder, base: Local, columns: Range): void {
+    f.get(base);
+    f.get(columns.start);
+    f.address.plus(4 * this.#k);
+    f.set(this.packed);
+  }
+
+  /** Address of the chosen columns' panels. */
+  get packed(): Local {
+    if (this.#address === undefined) throw new TypeError("The right operand has not begun");
+    return this.#address;
+  }
+}

@@ -1,11 +1,11 @@
-/** A term whose right operand, and left one where needed, is packed block of k by block of k. */
+/** A term whose operands are packed, where they are not already, block of k by block of k. */
 import type { MatmulTerm } from "../../../compiler/loop_ir.ts";
 import type { FunctionBuilder, Local, ModuleBuilder } from "../encoder.ts";
 import { clamp, countedLoop, increment, localPlus } from "./control_flow.ts";
 import { callGemmBlock, emitGemmBlock } from "./gemm_block.ts";
 import type { Microkernel } from "./microkernel.ts";
 import { type TermAxes, type TermBlock, TermEmitter } from "./matmul_term.ts";
-import { LeftOperand, type PackedAt, type Range, RightOperand } from "./operands.ts";
+import { LeftOperand, type PackedAt, type Range, RightOperand, StoredPanels } from "./operands.ts";
 import type { KernelFunction, ScratchLayout } from "./template.ts";
 
 /** Largest blocks that a term is asked for. */
@@ -24,6 +24,8 @@ export interface ProductOptions {
   /** The largest register tile. */
   readonly tile: Microkernel;
   readonly relaxedSimd: boolean;
+  /** Whether the right operand lies in panels already. */
+  readonly isStored: boolean;
 }
 
 /** Emits blocks of a packed product. */
@@ -32,7 +34,7 @@ export class PackedTerm extends TermEmitter {
   readonly #limits: TermLimits;
   readonly #options: ProductOptions;
   readonly #left: LeftOperand;
-  readonly #right: RightOperand;
+  readonly #right: RightOperand | StoredPanels;
 
   /** Packs where `packedAt` says, or in scratch of its own. */
   constructor(
@@ -49,7 +51,9 @@ export class PackedTerm extends TermEmitter {
     this.#limits = limits;
     this.#options = options;
     this.#left = new LeftOperand(module, axes.rows, axes.kA, limits, layout, packedAt.left);
-    this.#right = new RightOperand(module, axes.columns, axes.kB, limits, layout, packedAt.right);
+    this.#right = options.isStored
+      ? new StoredPanels(axes.kB.extent)
+      : new RightOperand(module, axes.columns, axes.kB, limits, layout, packedAt.right);
   }
 
   override begin(f: FunctionBuilder, scratch: Local): void {
@@ -66,7 +70,7 @@ export class PackedTerm extends TermEmitter {
   }
 
   override prepareColumns(f: FunctionBuilder, columnCount: Local, k: Range): void {
-    this.#right.pack(f, columnCount, k);
+    if (this.#right instanceof RightOperand) this.#right.pack(f, columnCount, k);
   }
 
   override addBlock(f: FunctionBuilder, { rows, columns, k, ...block }: TermBlock): void {
@@ -76,6 +80,7 @@ export class PackedTerm extends TermEmitter {
     const firstRow = f.local("i32");
     const group = f.local("i32");
     const c = localPlus(f, block.c, 0);
+    const within = this.#options.isStored ? { kStart: k.start, kLength: this.k } : undefined;
     countedLoop(f, firstRow, rows, rowGroup, () => {
       f.get(rows);
       f.get(firstRow);
@@ -90,6 +95,7 @@ export class PackedTerm extends TermEmitter {
         rows: group,
         packed: this.#right.packed,
         k: k.count,
+        within,
         columns,
         c,
       });

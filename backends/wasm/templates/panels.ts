@@ -13,6 +13,17 @@ export function panelWidths(widest: number): number[] {
   return [16, 8, COLUMN_GROUP].filter((width) => width <= widest);
 }
 
+/** A matrix `[k, columns]` in panels, of as many elements. */
+export interface PanelLayout {
+  readonly k: number;
+  /** A multiple of {@linkcode COLUMN_GROUP}. */
+  readonly columns: number;
+  /** Whether the matrix is `[columns, k]` as the user has it. */
+  readonly isTransposed: boolean;
+  /** Columns of the widest panels. */
+  readonly widest: number;
+}
+
 /** Bytes that `columns` packed columns of length `k` take. */
 export function packedColumnsBytes(columns: number, k: number): number {
   return 4 * k * Math.ceil(columns / COLUMN_GROUP) * COLUMN_GROUP;

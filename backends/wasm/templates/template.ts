@@ -15,7 +15,12 @@ export interface TemplateOptions {
   readonly relaxedSimd: boolean;
   /** Which register tile the products are computed in; default {@linkcode defaultMicrokernel}. */
   readonly microkernel?: MicrokernelName | undefined;
+  /** Which of a matmul's right operands lie in panels already; default none. */
+  readonly stored?: StoredBuffers | undefined;
 }
+
+/** The kernel's buffers that hold a right operand in panels of the register tile, not as it says. */
+export type StoredBuffers = ReadonlySet<number>;
 
 /** One part of an emitted kernel. */
 export interface KernelPhase<Units extends Size = number> {
