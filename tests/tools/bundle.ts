@@ -55,7 +55,7 @@ async function buildText(entry: URL, define: Record<string, string>): Promise<Bu
     metafile: true,
     minify: true,
     platform: "browser",
-    plugins: [withoutDocs, withoutGradients],
+    plugins: [shortRecords, withoutGradients],
     target: TARGET,
     write: false,
   });
@@ -74,12 +74,27 @@ async function buildText(entry: URL, define: Record<string, string>): Promise<Bu
 /** What op records say about themselves is for people, and nothing that runs reads it. */
 const DOC_FIELD = /^ {2}doc:(?:\s+"(?:[^"\\\n]|\\.)*"(?: \+)?)+,\n/gm;
 
-const withoutDocs: esbuild.Plugin = {
-  name: "without docs",
+/**
+ * A function in an op record, as the formatter writes it: to the lines further in, and the one that
+ * closes it.
+ */
+const GRADIENT_FIELD = /^( +)vjp: \(.*=>.*\n(?:\1 .*\n)*(?:\1[})\]].*\n)?/gm;
+const EVALUATION_FIELD = /^( +)reference: \(.*=>.*\n(?:\1 .*\n)*(?:\1[})\]].*\n)?/gm;
+
+/** Ops that the compiler evaluates, to fold constants: elementwise ones and reductions. */
+const FOLDED_OPS = /[\\/](?:binary|convert|reduce|threefry|unary)\.ts$/;
+
+/** Op records without what inference never reads: it differentiates nothing and has no oracle. */
+const shortRecords: esbuild.Plugin = {
+  name: "short records",
   setup: (build) =>
     build.onLoad({ filter: /[\\/]graph[\\/]ops[\\/]\w+\.ts$/ }, async ({ path }) => {
       const source = await Deno.readTextFile(path);
-      return { contents: source.replace(DOC_FIELD, ""), loader: "ts" };
+      const contents = source.replace(DOC_FIELD, "").replace(GRADIENT_FIELD, "");
+      return {
+        contents: FOLDED_OPS.test(path) ? contents : contents.replace(EVALUATION_FIELD, ""),
+        loader: "ts",
+      };
     }),
 };
 
