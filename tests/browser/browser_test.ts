@@ -2,7 +2,7 @@ import { assert, assertEquals, assertMatch } from "../support/assert.ts";
 import { commandOnPath, laneTest } from "../support/lanes.ts";
 import { distance, goldenConfig, goldenTensors, norm, numbersOf } from "../models/golden_vit.ts";
 import golden from "../golden/vit_small.json" with { type: "json" };
-import type { Result } from "./client.ts";
+import type { Result, Task } from "./client.ts";
 import type { Outcome, Visit } from "./drive.ts";
 
 const TOLERANCE = 1e-5;
@@ -16,9 +16,11 @@ function visitOf(change: {
   readonly isolated: boolean;
   readonly caller: "main" | "worker";
   readonly threads?: number;
+  readonly backend?: Task["backend"];
 }): Visit {
-  const { isolated, caller, threads } = change;
+  const { isolated, caller, threads, backend = "wasm" } = change;
   const task = {
+    backend,
     config: goldenConfig(GELU),
     batch: golden.config.batch,
     learningRate: LEARNING_RATE,
@@ -103,4 +105,13 @@ laneTest("a page that is not isolated runs on one thread, and says so", chromium
   await checkResult(alone.result);
   assert(two !== undefined && "error" in two, JSON.stringify(two));
   assertMatch(two.error, /^TypeError: Cannot run on 2 threads: .*cross-origin isolated/);
+});
+
+laneTest("a browser infers and trains on WebGPU", chromium, async (path) => {
+  const [outcome] = await drive(path, [
+    visitOf({ isolated: false, caller: "main", backend: "webgpu" }),
+  ]);
+  assert(outcome !== undefined && "result" in outcome, JSON.stringify(outcome));
+  assertMatch(outcome.result.description, /^webgpu: /);
+  await checkResult(outcome.result);
 });

@@ -1,6 +1,8 @@
 /** What a page or one of its workers runs, bundled: the golden ViT forward, and a step of training. */
 import { compile } from "../../backends/compile.ts";
+import type { Backend } from "../../backends/backend.ts";
 import { wasm } from "../../backends/wasm/backend.ts";
+import { webgpu } from "../../backends/webgpu/backend.ts";
 import type { VitOptions } from "../../models/config.ts";
 import type { HostTensor } from "../../models/host_tensor.ts";
 import { sgd } from "../../models/optimizers.ts";
@@ -11,6 +13,7 @@ import { namedTensors, valuesFrom } from "../../models/weights.ts";
 
 /** What is to be run. */
 export interface Task {
+  readonly backend: "wasm" | "webgpu";
   readonly config: VitOptions;
   readonly batch: number;
   readonly learningRate: number;
@@ -40,7 +43,8 @@ export async function run(task: Task, weights: URL): Promise<Result> {
 
 type Tensors = ReadonlyMap<string, HostTensor>;
 
-function backendOf({ threads }: Task) {
+async function backendOf({ backend, threads }: Task): Promise<Backend> {
+  if (backend === "webgpu") return await webgpu();
   return wasm(threads === undefined ? {} : { threads });
 }
 
@@ -59,7 +63,7 @@ function inputIn(tensors: Tensors, name: string): Float32Array<ArrayBuffer> {
 
 async function infer(task: Task, tensors: Tensors) {
   const model = vit(task.config);
-  const options = { backend: backendOf(task), bind: { batch: task.batch } };
+  const options = { backend: await backendOf(task), bind: { batch: task.batch } };
   using program = await compile(inferenceGraph(model), options);
   const parameters = valuesFrom(model.declarations, parametersIn(tensors), "golden");
   const { logits } = await program.run({ parameters, images: inputIn(tensors, "images") });
@@ -78,7 +82,7 @@ async function train(task: Task, tensors: Tensors) {
   const schedule = { kind: "constant", learningRate } as const;
   const optimizer = sgd({ momentum: 0, schedule });
   using program = await compile(trainingStep({ model, optimizer, labels: "soft" }), {
-    backend: backendOf(task),
+    backend: await backendOf(task),
     bind: { batch },
     donate: { state: "state" },
   });

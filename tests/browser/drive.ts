@@ -20,10 +20,14 @@ export interface Visit {
 /** What came of a visit. */
 export type Outcome = { readonly result: Result } | { readonly error: string };
 
-/** No sandbox: a container has none to give. The rest keeps the browser from looking outside. */
+/**
+ * No sandbox: a container has none to give. WebGPU by the browser's own driver in software. The rest
+ * keeps the browser from looking outside.
+ */
 const FLAGS = [
   "--no-sandbox",
-  "--disable-gpu",
+  "--enable-unsafe-webgpu",
+  "--use-webgpu-adapter=swiftshader",
   "--disable-quic",
   "--no-first-run",
   "--disable-background-networking",

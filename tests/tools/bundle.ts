@@ -37,14 +37,21 @@ export interface Bundle {
  */
 export async function buildBundle(entry: URL = INFERENCE): Promise<Bundle> {
   try {
-    const worker = await buildText(WORKER, {});
-    return await buildText(entry, { FOVEA_WORKER_SOURCE: JSON.stringify(worker.text) });
+    // Whoever bundles something else may train.
+    const plugins = entry.href === INFERENCE.href ? [shortRecords, withoutGradients] : [];
+    const worker = await buildText(WORKER, {}, plugins);
+    const source = { FOVEA_WORKER_SOURCE: JSON.stringify(worker.text) };
+    return await buildText(entry, source, plugins);
   } finally {
     await esbuild.stop();
   }
 }
 
-async function buildText(entry: URL, define: Record<string, string>): Promise<Bundle> {
+async function buildText(
+  entry: URL,
+  define: Record<string, string>,
+  plugins: readonly esbuild.Plugin[],
+): Promise<Bundle> {
   const { outputFiles, metafile } = await esbuild.build({
     entryPoints: [fileURLToPath(entry)],
     absWorkingDir: fileURLToPath(new URL("../../", import.meta.url)),
@@ -55,7 +62,7 @@ async function buildText(entry: URL, define: Record<string, string>): Promise<Bu
     metafile: true,
     minify: true,
     platform: "browser",
-    plugins: [shortRecords, withoutGradients],
+    plugins: [...plugins],
     target: TARGET,
     write: false,
   });
