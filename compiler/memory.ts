@@ -37,31 +37,45 @@ export function planArena(buffers: readonly BufferLifetime[], alignment: number)
     (sizes[b] ?? 0) - (sizes[a] ?? 0) || a - b
   );
   const offsets = new Array<number>(buffers.length).fill(0);
-  const placed: number[] = [];
+  /** By where they begin. */
+  const placed: PlacedBuffer[] = [];
   let arenaBytes = 0;
   for (const at of order) {
     const buffer = buffers[at];
     const size = sizes[at] ?? 0;
     if (buffer === undefined || size === 0) continue;
-    const neighbours = placed
-      .filter((other) => livesWith(buffer, buffers[other]))
-      .sort((a, b) => (offsets[a] ?? 0) - (offsets[b] ?? 0));
-    let offset = 0;
-    for (const other of neighbours) {
-      const start = offsets[other] ?? 0;
-      if (offset + size <= start) break;
-      offset = Math.max(offset, start + (sizes[other] ?? 0));
+    const { firstStep, lastStep } = buffer;
+    let start = 0;
+    for (const other of placed) {
+      if (other.lastStep < firstStep || lastStep < other.firstStep) continue;
+      if (start + size <= other.start) break;
+      start = Math.max(start, other.end);
     }
-    offsets[at] = offset;
-    placed.push(at);
-    arenaBytes = Math.max(arenaBytes, offset + size);
+    offsets[at] = start;
+    const end = start + size;
+    placed.splice(firstBehind(placed, start), 0, { firstStep, lastStep, start, end });
+    arenaBytes = Math.max(arenaBytes, end);
   }
   const { bytes, step } = peakOf(buffers, sizes);
   return { offsets, arenaBytes, lowerBoundBytes: bytes, peakStep: step };
 }
 
-function livesWith(a: BufferLifetime, b: BufferLifetime | undefined): boolean {
-  return b !== undefined && a.firstStep <= b.lastStep && b.firstStep <= a.lastStep;
+interface PlacedBuffer {
+  readonly firstStep: number;
+  readonly lastStep: number;
+  readonly start: number;
+  readonly end: number;
+}
+
+/** Index of the first buffer that begins behind this place. */
+function firstBehind(placed: readonly PlacedBuffer[], start: number): number {
+  let [low, high] = [0, placed.length];
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if ((placed[middle]?.start ?? Infinity) <= start) low = middle + 1;
+    else high = middle;
+  }
+  return low;
 }
 
 function peakOf(

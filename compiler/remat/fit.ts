@@ -2,7 +2,7 @@
 import type { LoweredKernel } from "../lower/kernel_builder.ts";
 import type { OwnedOutputs } from "../outputs.ts";
 import type { Program } from "../program.ts";
-import { planLadder, type RematPlan } from "./planner.ts";
+import { type Ladder, planLadder, type Rung } from "./planner.ts";
 import { rebuildWith } from "./rebuild.ts";
 import { Timeline } from "./timeline.ts";
 
@@ -12,6 +12,8 @@ export interface Scheduled {
   readonly kernels: readonly LoweredKernel[];
 }
 
+/** How often the search goes by the estimates before it halves what is left. */
+const GUESSES = 4;
 /** How many of the plans that recompute the most are tried where the last does not fit. */
 const LAST_TRIED = 4;
 
@@ -34,16 +36,18 @@ export function fitInMemory(
   if (program.arenaBytes <= limit) return program;
   const timeline = new Timeline(kernels, graph);
   const ladder = planLadder(timeline);
-  const tried = new Map<RematPlan, Program>();
-  const attempt = (plan: RematPlan): Program => {
-    const known = tried.get(plan) ?? schedule(rebuildWith(plan, timeline, graph)).program;
-    tried.set(plan, known);
+  const tried = new Map<Rung, Program>();
+  const attempt = (rung: Rung): Program => {
+    const known = tried.get(rung) ?? schedule(rebuildWith(rung.plan, timeline, graph)).program;
+    tried.set(rung, known);
     return known;
   };
-  const fits = (plan: RematPlan): boolean => attempt(plan).arenaBytes <= limit;
-  const last = ladder.at(-1);
-  if (last !== undefined && fits(last)) return attempt(firstThatFits(ladder, fits) ?? last);
-  for (const plan of ladder.slice(-LAST_TRIED)) if (fits(plan)) return attempt(plan);
+  const arenaOf = (rung: Rung): number => attempt(rung).arenaBytes;
+  const first = firstThatFits(ladder, limit, program.arenaBytes, arenaOf);
+  if (first !== undefined) return attempt(first);
+  for (const rung of ladder.rungs.slice(-LAST_TRIED)) {
+    if (arenaOf(rung) <= limit) return attempt(rung);
+  }
   const smallest = Math.min(
     program.arenaBytes,
     ...[...tried.values()].map(({ arenaBytes }) => arenaBytes),
@@ -54,17 +58,28 @@ export function fitInMemory(
   );
 }
 
-/** By bisection; the last plan must fit. */
+/**
+ * A plan that fits where the one before does not, if the last plans fit. An arena takes about as many
+ * bytes more than its estimate as the one that was tried before, so that a few attempts will do.
+ */
 function firstThatFits(
-  ladder: readonly RematPlan[],
-  fits: (plan: RematPlan) => boolean,
-): RematPlan | undefined {
-  let [low, high] = [0, ladder.length - 1];
-  while (low < high) {
-    const middle = (low + high) >> 1;
-    const plan = ladder[middle];
-    if (plan !== undefined && fits(plan)) high = middle;
-    else low = middle + 1;
+  { rungs, peak }: Ladder,
+  limit: number,
+  arenaBytes: number,
+  arenaOf: (rung: Rung) => number,
+): Rung | undefined {
+  let [low, high] = [-1, rungs.length];
+  let beside = arenaBytes - peak;
+  for (let guesses = 0; high - low > 1; guesses++) {
+    const estimated = rungs.findIndex(({ peak }, at) => at > low && peak + beside <= limit);
+    const likely = estimated < 0 ? high - 1 : Math.min(estimated, high - 1);
+    const at = guesses < GUESSES ? likely : (low + high) >> 1;
+    const rung = rungs[at];
+    if (rung === undefined) throw new RangeError(`There is no plan ${at} of ${rungs.length}`);
+    const taken = arenaOf(rung);
+    if (taken <= limit) high = at;
+    else low = at;
+    beside = taken - rung.peak;
   }
-  return ladder[low];
+  return rungs[high];
 }

@@ -11,18 +11,32 @@ const SMALLEST_SHARE = 1 / 4096;
 /** How many scopes deep regions are looked for: `encoder/3` is two. */
 const DEEPEST = 4;
 
+/** A plan, and an estimate of the bytes that are then alive at the peak beside inputs and constants. */
+export interface Rung {
+  readonly plan: RematPlan;
+  readonly peak: number;
+}
+
+/** Plans from the cheapest to the one that brings the estimated peak down the most. */
+export interface Ladder {
+  /** Each recomputes one value more than the one before. */
+  readonly rungs: readonly Rung[];
+  /** The estimated peak when nothing is recomputed. */
+  readonly peak: number;
+}
+
 /**
- * Plans from the cheapest to the one that brings the estimated peak down the most, each with one
- * value more than the one before. The regions are the scopes of that depth, or the single values,
- * with which the last plan gets furthest.
+ * The plans that there are. The regions are the scopes of that depth, or the single values, with
+ * which the last plan gets furthest.
  */
-export function planLadder(timeline: Timeline): readonly RematPlan[] {
-  let best: { ladder: readonly RematPlan[]; peak: number } | undefined;
-  for (let depth = DEEPEST; depth >= 0; depth--) {
-    const found = new Planner(timeline, depth).run();
-    if (best === undefined || found.peak < best.peak) best = found;
-  }
-  return best?.ladder ?? [];
+export function planLadder(timeline: Timeline): Ladder {
+  const ladders: Ladder[] = [];
+  for (let depth = DEEPEST; depth >= 0; depth--) ladders.push(new Planner(timeline, depth).run());
+  return ladders.reduce((best, next) => lowest(next) < lowest(best) ? next : best);
+}
+
+function lowest({ rungs, peak }: Ladder): number {
+  return rungs.at(-1)?.peak ?? peak;
 }
 
 class Planner {
@@ -41,16 +55,18 @@ class Planner {
   }
 
   /** Takes the value that saves the most bytes at the peak for its cost, again and again. */
-  run(): { ladder: readonly RematPlan[]; peak: number } {
-    const ladder: RematPlan[] = [];
-    for (;;) {
-      const profile = this.#profile(this.#regions);
-      const peak = Math.max(...profile);
+  run(): Ladder {
+    const rungs: Rung[] = [];
+    let profile = this.#profile(this.#regions);
+    const first = Math.max(...profile);
+    for (let peak = first;;) {
       const pick = this.#pick(profile.indexOf(peak));
-      if (pick === undefined) return { ladder, peak };
+      if (pick === undefined) return { rungs, peak: first };
       this.#regions[pick.at] = pick.region;
       for (const gap of pick.region.gaps) this.#grown.delete(gap);
-      ladder.push(this.#regions.filter(({ dropped }) => dropped.size > 0));
+      profile = this.#profile(this.#regions);
+      peak = Math.max(...profile);
+      rungs.push({ plan: this.#regions.filter(({ dropped }) => dropped.size > 0), peak });
     }
   }
 

@@ -27,11 +27,13 @@ export function orderKernels(
     }
     return before;
   });
-  addOverwriteEdges(kernels, needs, writer, overwrites);
+  const users = needs.map(() => [] as number[]);
+  needs.forEach((before, at) => before.forEach((from) => users[from]?.push(at)));
+  addOverwriteEdges(kernels, needs, users, writer, overwrites);
   const priority = kernels.map((kernel) =>
     Math.max(...kernel.writes.map((node) => position.get(node) ?? 0))
   );
-  const order = topological(needs, priority, new LiveMemory(kernels, writer, pinned));
+  const order = topological(needs, users, priority, new LiveMemory(kernels, writer, pinned));
   return order.map((at) => kernelAt(kernels, at));
 }
 
@@ -70,7 +72,9 @@ function kernelAt(kernels: readonly LoweredKernel[], at: number): LoweredKernel 
 class LiveMemory {
   readonly #kernels: readonly LoweredKernel[];
   /** Readers that have not run yet, of each result that is freed after its last. */
-  readonly #readersLeft = new Map<Node, number>();
+  readonly #readersLeft = new Map<Node, Set<number>>();
+  /** What running each kernel next would add, as of when the last reader but one of its operands ran. */
+  readonly #growth: number[];
 
   constructor(
     kernels: readonly LoweredKernel[],
@@ -81,64 +85,76 @@ class LiveMemory {
     kernels.forEach((kernel, at) => {
       for (const node of kernel.bindings) {
         if (pinned.has(node) || !writer.has(node) || writer.get(node) === at) continue;
-        this.#readersLeft.set(node, (this.#readersLeft.get(node) ?? 0) + 1);
+        const readers = this.#readersLeft.get(node);
+        if (readers === undefined) this.#readersLeft.set(node, new Set([at]));
+        else readers.add(at);
       }
     });
+    this.#growth = kernels.map((_, at) => this.#growthOf(at));
   }
 
   /** Bytes that running the kernel next would add; negative when it frees more than it takes. */
   growth(at: number): number {
-    const kernel = kernelAt(this.#kernels, at);
-    let bytes = 0;
-    for (const node of kernel.bindings) {
-      const size = bytesOf(node);
-      if (kernel.writes.includes(node)) bytes += size;
-      else if (this.#readersLeft.get(node) === 1) bytes -= size;
-    }
-    return bytes;
+    return this.#growth[at] ?? 0;
   }
 
   ran(at: number): void {
-    const kernel = kernelAt(this.#kernels, at);
-    for (const node of kernel.bindings) {
-      const left = this.#readersLeft.get(node);
-      if (left !== undefined && !kernel.writes.includes(node)) {
-        this.#readersLeft.set(node, left - 1);
-      }
+    for (const node of kernelAt(this.#kernels, at).bindings) {
+      const readers = this.#readersLeft.get(node);
+      if (readers?.delete(at) !== true || readers.size !== 1) continue;
+      for (const last of readers) this.#growth[last] = this.#growthOf(last);
     }
+  }
+
+  #growthOf(at: number): number {
+    const { bindings, writes } = kernelAt(this.#kernels, at);
+    let bytes = 0;
+    for (const node of bindings) {
+      if (writes.includes(node)) bytes += bytesOf(node);
+      else if (this.#readersLeft.get(node)?.size === 1) bytes -= bytesOf(node);
+    }
+    return bytes;
   }
 }
 
 function addOverwriteEdges(
   kernels: readonly LoweredKernel[],
   needs: readonly Set<number>[],
+  users: readonly number[][],
   writer: ReadonlyMap<Node, number>,
   overwrites: ReadonlyMap<Node, Node>,
 ): void {
+  const inputs = new Set(overwrites.values());
   const readers = new Map<Node, number[]>();
   kernels.forEach((kernel, at) => {
     for (const node of kernel.bindings) {
-      if (!kernel.writes.includes(node)) readers.set(node, [...(readers.get(node) ?? []), at]);
+      if (!inputs.has(node) || kernel.writes.includes(node)) continue;
+      readers.set(node, [...(readers.get(node) ?? []), at]);
     }
   });
   for (const [output, input] of overwrites) {
     const last = writer.get(output);
     if (last === undefined) continue;
     for (const reader of readers.get(input) ?? []) {
-      if (reader !== last && !reaches(needs, reader, last)) needs[last]?.add(reader);
+      const before = needs[last];
+      if (reader === last || before?.has(reader) !== false || leadsTo(users, last, reader)) {
+        continue;
+      }
+      before.add(reader);
+      users[reader]?.push(last);
     }
   }
 }
 
-/** Whether kernel `from` needs kernel `to`, directly or not. */
-function reaches(needs: readonly Set<number>[], from: number, to: number): boolean {
+/** Whether kernel `to` needs kernel `from`, directly or not. Few need one that overwrites. */
+function leadsTo(users: readonly number[][], from: number, to: number): boolean {
   const seen = new Set<number>();
   const stack = [from];
   for (let at = stack.pop(); at !== undefined; at = stack.pop()) {
     if (at === to) return true;
     if (seen.has(at)) continue;
     seen.add(at);
-    stack.push(...needs[at] ?? []);
+    stack.push(...users[at] ?? []);
   }
   return false;
 }
@@ -146,12 +162,11 @@ function reaches(needs: readonly Set<number>[], from: number, to: number): boole
 /** Of the kernels that are ready, the one that takes the least memory runs next. */
 function topological(
   needs: readonly Set<number>[],
+  users: readonly number[][],
   priority: readonly number[],
   memory: LiveMemory,
 ): number[] {
-  const users = needs.map(() => [] as number[]);
   const waiting = needs.map((before) => before.size);
-  needs.forEach((before, at) => before.forEach((from) => users[from]?.push(at)));
   const ready = new Set<number>();
   waiting.forEach((count, at) => {
     if (count === 0) ready.add(at);
