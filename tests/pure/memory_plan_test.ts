@@ -41,6 +41,7 @@ Deno.test("ViT-B/16's forward pass is placed within a tenth of the lower bound",
   const program = forward("B/16", 1);
   assertTight(program);
   assert(program.arenaBytes < 1.05 * inputBytes(program));
+  assertTight(forward("B/16", 8));
 });
 
 Deno.test("ViT-S/16's training step is placed within a tenth of the lower bound", () => {
