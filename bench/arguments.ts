@@ -3,16 +3,25 @@ import { parseArgs } from "node:util";
 import { type System, SYSTEMS } from "./systems.ts";
 import { type Work, WORKS } from "./works.ts";
 
-export const HELP = `Trains the same ViTs on Fovea and on its peers, side by side.
+const SECONDS = 2;
+const QUICK_SECONDS = 0.5;
 
-  --json             one JSON object a line instead of tables
-  --only <text>      works whose name contains the text
-  --systems <a,b>    systems to measure (default ${SYSTEMS.map(({ name }) => name).join(",")})
+const WORK_NAMES = [...new Set(WORKS.map(({ name }) => name))];
+
+export const HELP = `Measures Fovea beside its peers, in turns, and the machine's peak.
+
+  --json             one JSON object a line; the tables go to standard error
+  --only <text>      the works of this name, or if there is none those whose name contains the text
+  --systems <a,b>    systems to measure (default: all that can do the work)
   --threads <1,2>    numbers of threads (default: 1, and 2 if the machine has them)
-  --seconds <n>      for how long each system is timed, warm-up aside (default 5)
+  --seconds <n>      for how long each system is timed, warm-up aside (default ${SECONDS})
+  --quick            peers on the most threads alone, at what is known to be their best setting, and
+                     each system timed for ${QUICK_SECONDS} s
+  --every-setting    try every setting of a peer, also where the best is known and a run takes long
   --help             this text
 
-Works: ${WORKS.map(({ name }) => name).join(", ")}`;
+Systems: ${SYSTEMS.map(({ name }) => name).join(", ")}
+Works: ${WORK_NAMES.join(", ")}`;
 
 /** A command line that cannot be followed. */
 export class UsageError extends Error {
@@ -26,6 +35,8 @@ export interface Options {
   readonly systems: readonly System[];
   readonly threads: readonly number[];
   readonly seconds: number;
+  readonly everySetting: boolean;
+  readonly quick: boolean;
 }
 
 /**
@@ -37,14 +48,19 @@ export interface Options {
 export function readOptions(args: readonly string[], machineThreads: number): Options | undefined {
   const values = parse(args);
   if (values.help) return undefined;
+  const systems = values.systems === undefined ? SYSTEMS : chosenSystems(values.systems);
   return {
     json: values.json,
-    works: chosenWorks(values.only),
-    systems: values.systems === undefined ? SYSTEMS : chosenSystems(values.systems),
+    works: doable(chosenWorks(values.only), systems),
+    systems,
     threads: values.threads === undefined
       ? [1, 2].filter((count) => count <= machineThreads)
       : chosenThreads(values.threads),
-    seconds: positive("seconds", values.seconds),
+    seconds: values.seconds === undefined
+      ? values.quick ? QUICK_SECONDS : SECONDS
+      : positive("seconds", values.seconds),
+    everySetting: values["every-setting"],
+    quick: values.quick,
   };
 }
 
@@ -57,7 +73,9 @@ function parse(args: readonly string[]) {
         only: { type: "string", default: "" },
         systems: { type: "string" },
         threads: { type: "string" },
-        seconds: { type: "string", default: "5" },
+        seconds: { type: "string" },
+        quick: { type: "boolean", default: false },
+        "every-setting": { type: "boolean", default: false },
         help: { type: "boolean", default: false },
       },
     }).values;
@@ -68,10 +86,22 @@ function parse(args: readonly string[]) {
 }
 
 function chosenWorks(text: string): readonly Work[] {
-  const chosen = WORKS.filter(({ name }) => name.includes(text));
+  const exact = WORKS.filter(({ name }) => name === text);
+  const chosen = exact.length > 0 ? exact : WORKS.filter(({ name }) => name.includes(text));
   if (chosen.length > 0) return chosen;
-  const names = WORKS.map(({ name }) => name).join(", ");
-  throw new UsageError(`--only is ${text}, wanted a part of one of these: ${names}`);
+  throw new UsageError(
+    `--only is ${text}, wanted one of these or a part of it: ${WORK_NAMES.join(", ")}`,
+  );
+}
+
+/** The works that some of the systems can do; the machine's peak needs none. */
+function doable(works: readonly Work[], systems: readonly System[]): readonly Work[] {
+  const chosen = works.filter((work) =>
+    work.suite === "machine" || systems.some(({ does }) => does(work))
+  );
+  if (chosen.length > 0) return chosen;
+  const [names, wanted] = [systems, works].map((list) => list.map(({ name }) => name).join(", "));
+  throw new UsageError(`No system of --systems (${names}) can do what --only asks for (${wanted})`);
 }
 
 function chosenSystems(text: string): readonly System[] {

@@ -1,6 +1,5 @@
 /** A system in a process of its own, as the benchmark sees it. */
-import { createInterface } from "node:readline";
-import { Readable } from "node:stream";
+import { contenderCommand } from "./contender_command.ts";
 import type { Reply, ReplyOf, Request, StartMessage } from "./messages.ts";
 
 /** A system could not be measured. */
@@ -11,15 +10,15 @@ export class ContenderError extends Error {
 /** One system with one setting, ready for requests. It ends with `await using`. */
 export class Contender implements AsyncDisposable {
   readonly start: StartMessage;
-  /** How the system was set up, in its own words. */
-  readonly setting: string;
+  /** How the system was set up, in its own words, and what it can say of its start. */
+  readonly ready: ReplyOf<"ready">;
   readonly #process: Deno.ChildProcess;
   readonly #input: WritableStreamDefaultWriter<Uint8Array>;
   readonly #lines: AsyncIterator<string>;
 
-  private constructor(start: StartMessage, setting: string, channel: Channel) {
+  private constructor(start: StartMessage, ready: ReplyOf<"ready">, channel: Channel) {
     this.start = start;
-    this.setting = setting;
+    this.ready = ready;
     this.#process = channel.process;
     this.#input = channel.input;
     this.#lines = channel.lines;
@@ -29,12 +28,12 @@ export class Contender implements AsyncDisposable {
    * Starts the process and waits until the system is ready.
    *
    * @throws {ContenderError} When it does not start.
+   * @throws {HostError} When its host is not there for this machine.
    */
   static async launch(start: StartMessage): Promise<Contender> {
-    const channel = openChannel(start);
+    const channel = await openChannel(start);
     try {
-      const { setting } = await readReply(channel.lines, "ready", start);
-      return new Contender(start, setting, channel);
+      return new Contender(start, await readReply(channel.lines, "ready", start), channel);
     } catch (error) {
       await channel.process[Symbol.asyncDispose]();
       throw error;
@@ -63,16 +62,25 @@ interface Channel {
   readonly lines: AsyncIterator<string>;
 }
 
-function openChannel(start: StartMessage): Channel {
-  const script = new URL("./contender_process.ts", import.meta.url).href;
-  const process = new Deno.Command(Deno.execPath(), {
-    args: ["run", "--allow-read", "--no-prompt", script, JSON.stringify(start)],
+async function openChannel(start: StartMessage): Promise<Channel> {
+  const { work } = start;
+  const { program, args } = await contenderCommand(work.suite === "matmul" ? work.host : "deno");
+  const process = new Deno.Command(program, {
+    args: [...args, JSON.stringify(start)],
     stdin: "piped",
     stdout: "piped",
     stderr: "inherit",
   }).spawn();
-  const output = createInterface({ input: Readable.fromWeb(process.stdout) });
-  return { process, input: process.stdin.getWriter(), lines: output[Symbol.asyncIterator]() };
+  return { process, input: process.stdin.getWriter(), lines: linesOf(process.stdout) };
+}
+
+async function* linesOf(stream: ReadableStream<Uint8Array<ArrayBuffer>>): AsyncGenerator<string> {
+  let rest = "";
+  for await (const text of stream.pipeThrough(new TextDecoderStream())) {
+    const lines = (rest + text).split("\n");
+    rest = lines.pop() ?? "";
+    yield* lines;
+  }
 }
 
 async function readReply<Kind extends Reply["kind"]>(
@@ -80,17 +88,35 @@ async function readReply<Kind extends Reply["kind"]>(
   kind: Kind,
   { system, work }: StartMessage,
 ): Promise<ReplyOf<Kind>> {
-  const { done, value } = await lines.next();
-  if (done) throw new ContenderError(`The process of ${system} ended during "${work}"`);
+  const { done, value } = await inTime(lines.next(), `${system} did not answer in "${work.name}"`);
+  if (done) throw new ContenderError(`The process of ${system} ended during "${work.name}"`);
   const reply = parseReply(value, system);
   if (reply.kind === "error") {
-    throw new ContenderError(`${system} failed during "${work}": ${reply.message}`);
+    throw new ContenderError(`${system} failed during "${work.name}": ${reply.message}`);
   }
   if (reply.kind !== kind) {
-    throw new ContenderError(`${system} sent "${reply.kind}" during "${work}", wanted "${kind}"`);
+    throw new ContenderError(
+      `${system} sent "${reply.kind}" during "${work.name}", wanted "${kind}"`,
+    );
   }
   // Its kind was compared above.
   return reply as ReplyOf<Kind>;
+}
+
+/** Far longer than any request should take. */
+const TIME_LIMIT_MILLISECONDS = 300_000;
+
+async function inTime<T>(answer: Promise<T>, failure: string): Promise<T> {
+  const { promise: tooLate, reject } = Promise.withResolvers<never>();
+  const timer = setTimeout(
+    () => reject(new ContenderError(`${failure} within ${TIME_LIMIT_MILLISECONDS / 1000} s`)),
+    TIME_LIMIT_MILLISECONDS,
+  );
+  try {
+    return await Promise.race([answer, tooLate]);
+  } finally {
+    clearTimeout(timer);
+  }
 }
 
 function parseReply(line: string, system: string): Reply {

@@ -4,9 +4,28 @@
 export interface MeasuredRun {
   /** How the system was set up, in a few words. */
   readonly setting: string;
+  /** How it got ready; where that is measured. */
+  readonly startUp?: StartUp;
+  /** Bytes below which no plan of its memory can go, where the system knows. */
+  readonly lowerBoundBytes?: number;
   /**
-   * Does the work once, to the end. Gives a number that is the same in every system: for a training
-   * step the loss before its update.
+   * Does the work once, to the end. Gives numbers that are the same in every system: a product, logits,
+   * or for a training step the loss before its update.
    */
-  step(): Promise<number>;
+  step(): Promise<ArrayLike<number>>;
+  /** Milliseconds that each class of kernels has taken so far, where steps are timed one by one. */
+  classTimes?(): ClassTimes;
 }
+
+/** Milliseconds of a start. */
+export interface StartUp {
+  /** From the graph's description to a program that is ready to be given its parameters. */
+  readonly compileMs: number;
+  /** Giving it the parameters; 0 where they are part of what is compiled. */
+  readonly parametersMs: number;
+}
+
+/** What a kernel mainly is: products, attention, reductions over rows, or anything else. */
+export const KERNEL_CLASSES = ["matmul", "attention", "rows", "other"] as const;
+export type KernelClass = typeof KERNEL_CLASSES[number];
+export type ClassTimes = Readonly<Record<KernelClass, number>>;

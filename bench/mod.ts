@@ -1,43 +1,134 @@
 /**
- * Trains the same ViTs on Fovea and on its peers, in one run, in turns, and compares their speed.
+ * Measures Fovea beside its peers, in one run, in turns: matrix products, forward passes, training
+ * steps, starts, and how time grows with the work.
  *
  *     deno task bench
- *     deno task bench --json --only vit-small --systems fovea,@jax-js/jax --threads 2
+ *     deno task bench --json --only "vit-b16 forward" --systems fovea,onnxruntime-web --threads 2
  *
- * Expected: the machine's multiply-add peak, then a table for each work. It fails when the systems' losses
- * differ: then they do not compute the same thing.
+ * Expected: the machine's multiply-add peak, a table for each work, and at the end which targets are
+ * reached. A work whose systems do not agree on the results is not timed; the benchmark then goes on with the
+ * next, and fails at its end. docs/benchmarks.md has figures and what they mean.
  */
+import { MismatchError } from "./agreement.ts";
 import { HELP, type Options, readOptions, UsageError } from "./arguments.ts";
+import { measureStarts } from "./cold.ts";
 import { ContenderError } from "./contender.ts";
-import { LossMismatchError } from "./loss_check.ts";
-import { compareTraining, type MeasureOptions } from "./measure.ts";
+import { HostError } from "./contender_command.ts";
+import { compare, type Comparison, type MeasureOptions } from "./measure.ts";
+import { writeModel } from "./onnx/write_model.ts";
 import { measurePeaks, type Peak } from "./peak.ts";
 import {
-  comparisonNotes,
   comparisonRecords,
-  comparisonText,
+  type JsonRecord,
   peakRecords,
-  peakText,
-} from "./report.ts";
+  scalingRecords,
+  startRecords,
+} from "./records.ts";
+import { comparisonText, peakText, scalingText, startText } from "./report.ts";
+import { measureScaling } from "./scaling.ts";
+import { type Results, targetsOf, targetText } from "./targets.ts";
+import { type Work, WORKS } from "./works.ts";
 
-async function bench({ json, works, systems, threads, seconds }: Options): Promise<void> {
-  const options: MeasureOptions = {
-    systems,
-    threads,
-    milliseconds: seconds * 1000,
-    progress: showProgress,
-  };
-  let peaks: readonly Peak[] = [];
-  for (const work of works) {
-    if (work.suite === "machine") {
-      peaks = await measurePeaks(work, options);
-      print(json ? peakRecords(work, peaks) : peakText(work, peaks));
-      continue;
-    }
-    const comparison = await compareTraining(work, options);
-    print(json ? comparisonRecords(comparison) : comparisonText(comparison, peaks));
-    if (json) console.error(comparisonNotes(comparison));
+/** What a work gave: to be read, and as records. */
+interface Output {
+  readonly text: string;
+  readonly records: readonly JsonRecord[];
+}
+
+/** Collects the results of one work after the other. */
+class Bench {
+  readonly #options: MeasureOptions;
+  readonly #peaks: Peak[] = [];
+  readonly #comparisons: Comparison[] = [];
+  #starts: Results["starts"] = [];
+
+  constructor(options: MeasureOptions) {
+    this.#options = options;
   }
+
+  get results(): Results {
+    return { peaks: this.#peaks, comparisons: this.#comparisons, starts: this.#starts };
+  }
+
+  async measure(work: Work): Promise<Output> {
+    const systems = this.#options.systems.filter(({ does }) => does(work));
+    const options = { ...this.#options, systems };
+    switch (work.suite) {
+      case "machine":
+        this.#peaks.push(...await measurePeaks(work, options));
+        return { text: peakText(work, this.#peaks), records: peakRecords(work, this.#peaks) };
+      case "matmul":
+      case "forward":
+      case "train": {
+        const comparison = await compare(work, options);
+        this.#comparisons.push(comparison);
+        return {
+          text: comparisonText(comparison, this.#peaks),
+          records: comparisonRecords(comparison),
+        };
+      }
+      case "compile":
+        this.#starts = await measureStarts(work, options);
+        return { text: startText(work, this.#starts), records: startRecords(work, this.#starts) };
+      case "scaling": {
+        const scaling = await measureScaling(work, options);
+        return { text: scalingText(scaling), records: scalingRecords(scaling) };
+      }
+    }
+  }
+}
+
+/** Errors of one work: the others can still be measured. */
+function isOfOneWork(error: unknown): error is Error {
+  return error instanceof ContenderError || error instanceof HostError ||
+    error instanceof MismatchError;
+}
+
+/**
+ * Measures what was asked for, and prints.
+ *
+ * @returns Whether every work was measured.
+ */
+async function bench(options: Options): Promise<boolean> {
+  const { json, works, seconds } = options;
+  const folder = await Deno.makeTempDir({ prefix: "fovea_bench_" });
+  const run = new Bench({
+    ...options,
+    milliseconds: seconds * 1000,
+    folder,
+    writeModel,
+    progress: showProgress,
+  });
+  const print = json ? console.error : console.log;
+  const failures: string[] = [];
+  try {
+    for (const work of works) {
+      try {
+        const { text, records } = await run.measure(work);
+        showProgress("");
+        print(text);
+        if (json) { for (const record of records) console.log(JSON.stringify(record)); }
+      } catch (error) {
+        if (!isOfOneWork(error)) throw error;
+        showProgress("");
+        console.error(`${work.name}: ${error.message}\n`);
+        failures.push(work.name);
+      }
+    }
+    print(await targets(works, run.results));
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+  if (failures.length > 0) console.error(`Not measured: ${failures.join(", ")}`);
+  return failures.length === 0;
+}
+
+/** The goals of the works; in a full run also those of the bundle, which is made for it. */
+async function targets(works: readonly Work[], results: Results): Promise<string> {
+  if (works.length < WORKS.length) return targetText(targetsOf(works, results));
+  const { buildBundle } = await import("../tests/tools/bundle.ts");
+  const { gzipBytes } = await buildBundle();
+  return targetText(targetsOf(works, { ...results, bundleBytes: gzipBytes }));
 }
 
 /** What is under way, on standard error: only for eyes, and gone with the next text. */
@@ -46,22 +137,13 @@ function showProgress(text: string): void {
   Deno.stderr.writeSync(new TextEncoder().encode(`\r\x1b[K${text}`));
 }
 
-function print(output: string | readonly object[]): void {
-  showProgress("");
-  if (typeof output === "string") return console.log(output);
-  for (const record of output) console.log(JSON.stringify(record));
-}
-
 if (import.meta.main) {
   try {
     const options = readOptions(Deno.args, navigator.hardwareConcurrency);
     if (options === undefined) console.log(HELP);
-    else await bench(options);
+    else if (!await bench(options)) Deno.exitCode = 1;
   } catch (error) {
-    showProgress("");
-    const isExpected = error instanceof UsageError || error instanceof ContenderError ||
-      error instanceof LossMismatchError;
-    if (!isExpected) throw error;
+    if (!(error instanceof UsageError)) throw error;
     console.error(error.message);
     Deno.exit(1);
   }

@@ -1,7 +1,8 @@
 /** Measuring the machine's multiply-add peak, on one thread and on several at once. */
 import { Contender } from "./contender.ts";
-import { PEAK_FLOPS } from "./fma_peak.ts";
+import { PEAK_FLOPS } from "./fovea/fma_peak.ts";
 import { type MeasureOptions, ROUNDS } from "./measure.ts";
+import type { StartMessage } from "./messages.ts";
 import { median } from "./statistics.ts";
 import { FOVEA } from "./systems.ts";
 import type { PeakWork } from "./works.ts";
@@ -12,6 +13,7 @@ export interface Peak {
   /** FLOP/s of all of them together. */
   readonly flopsPerSecond: number;
   readonly setting: string;
+  readonly runtime: string;
   /** Milliseconds that each run of the kernel took, on whichever thread. */
   readonly times: readonly number[];
   /** Of the largest process. */
@@ -21,24 +23,28 @@ export interface Peak {
 /** The peak for each number of threads: as many processes run the kernel at the same time. */
 export async function measurePeaks(
   work: PeakWork,
-  { threads, milliseconds, progress }: Omit<MeasureOptions, "systems">,
+  { threads, milliseconds, folder, progress }: MeasureOptions,
 ): Promise<Peak[]> {
   const peaks: Peak[] = [];
   for (const count of threads) {
     progress(`${work.name}, threads ${count}`);
-    peaks.push(await measurePeak(work, count, milliseconds / ROUNDS));
+    const start = { work, system: FOVEA.name, threads: 1, setting: "", folder };
+    peaks.push(await measurePeak(start, count, milliseconds / ROUNDS));
   }
   return peaks;
 }
 
-async function measurePeak(work: PeakWork, threads: number, duration: number): Promise<Peak> {
+async function measurePeak(
+  start: StartMessage,
+  threads: number,
+  duration: number,
+): Promise<Peak> {
   await using cleanup = new AsyncDisposableStack();
-  const start = { work: work.name, system: FOVEA.name, threads: 1, setting: "" };
   const contenders: Contender[] = [];
   for (let index = 0; index < threads; index++) {
     contenders.push(cleanup.use(await Contender.launch(start)));
   }
-  await Promise.all(contenders.map((contender) => contender.ask({ kind: "warm" })));
+  await Promise.all(contenders.map((contender) => contender.ask({ kind: "warm", duration })));
   const replies = await Promise.all(
     contenders.map((contender) => contender.ask({ kind: "round", duration })),
   );
@@ -46,7 +52,8 @@ async function measurePeak(work: PeakWork, threads: number, duration: number): P
   return {
     threads,
     flopsPerSecond: rates.reduce((total, rate) => total + rate, 0),
-    setting: contenders[0]?.setting ?? "",
+    setting: contenders[0]?.ready.setting ?? "",
+    runtime: contenders[0]?.ready.runtime ?? "",
     times: replies.flatMap(({ times }) => times),
     peakBytes: Math.max(...replies.map(({ peakBytes }) => peakBytes)),
   };

@@ -19,6 +19,26 @@ export function relativeDifference(a: number, b: number): number {
 }
 
 /**
+ * The exponent e of the power law y = c x^e that is nearest to the points, by least squares of the
+ * logarithms.
+ *
+ * @throws {RangeError} When a number is not above zero, or fewer than two x differ.
+ */
+export function growthExponent(
+  points: readonly { readonly x: number; readonly y: number }[],
+): number {
+  if (!points.every(({ x, y }) => x > 0 && y > 0)) {
+    throw new RangeError("A power law was asked for through a point that is not above zero");
+  }
+  const logs = points.map(({ x, y }) => ({ x: Math.log(x), y: Math.log(y) }));
+  const mean = (of: "x" | "y") => logs.reduce((sum, log) => sum + log[of], 0) / logs.length;
+  const [middleX, middleY] = [mean("x"), mean("y")];
+  const spread = logs.reduce((sum, { x }) => sum + (x - middleX) ** 2, 0);
+  if (!(spread > 0)) throw new RangeError("A power law was asked for through a single x");
+  return logs.reduce((sum, { x, y }) => sum + (x - middleX) * (y - middleY), 0) / spread;
+}
+
+/**
  * Whether the rate no longer changes: the median of the last runs, which together took `window`, is within
  * `tolerance` (relative) of the median of the runs that took the `window` before. Each must hold two runs.
  */

@@ -1,55 +1,74 @@
-/** The systems that are measured, how each can be set up, and how it is started in its process. */
-import configuration from "../deno.json" with { type: "json" };
-import type { MeasuredRun } from "./measured_run.ts";
+/** The systems that are measured: what each can do, and in which ways. How to start one: start.ts. */
+import project from "../deno.json" with { type: "json" };
+import { imports } from "./packages.ts";
 import type { Work } from "./works.ts";
 
-/** A system that trains. */
+/** A system, as the benchmark's main process knows it. */
 export interface System {
   /** Its package's name; ours is `fovea`. */
   readonly name: string;
   readonly version: string;
-  /** The ways in which it can use so many threads; the fastest one counts. */
-  settings(threads: number): readonly string[];
-  /** Starts it, in a process of its own. */
-  start(work: Work, threads: number, setting: string): Promise<MeasuredRun>;
+  /** Whether it can do the work. */
+  readonly does: (work: Work) => boolean;
+  /**
+   * The ways in which it can do the work on so many threads, of which the fastest counts. The one that
+   * was the fastest of large works comes first.
+   */
+  readonly settings: (work: Work, threads: number) => readonly string[];
+  /** Whether it wants the work as an ONNX model in a file. */
+  readonly readsOnnx: boolean;
 }
+
+function peer(name: keyof typeof imports, rest: Omit<System, "name" | "version">): System {
+  return { name, version: imports[name].split("@").at(-1) ?? "", ...rest };
+}
+
+function inDeno(work: Work): boolean {
+  return work.suite !== "matmul" || work.host === "deno";
+}
+
+const infers = (work: Work) => work.suite === "matmul" || work.suite === "forward";
 
 export const FOVEA: System = {
   name: "fovea",
-  version: configuration.version,
+  version: project.version,
+  does: () => true,
   settings: () => ["one program"],
-  async start(work, threads) {
-    if (work.suite === "machine") return (await import("./fma_peak.ts")).startPeak();
-    const { startFovea } = await import("./fovea_training.ts");
-    return await startFovea(work, threads);
-  },
+  readsOnnx: false,
 };
 
-const JAX_PACKAGE = "@jax-js/jax";
+export const ORT_WEB: System = peer("onnxruntime-web", {
+  does: (work) => (infers(work) || work.suite === "compile") && inDeno(work),
+  settings: () => ["all graph optimisations"],
+  readsOnnx: true,
+});
 
-export const JAX: System = {
-  name: JAX_PACKAGE,
-  version: configuration.imports[JAX_PACKAGE].split("@").at(-1) ?? "",
-  settings: (threads) => [
-    "whole step in one jit, no workers",
-    "parts jitted alone, no workers",
-    ...(threads > 1 ? ["whole step in one jit, workers", "parts jitted alone, workers"] : []),
-  ],
-  async start(work, threads, setting) {
-    if (work.suite === "machine") {
-      throw new TypeError(`${JAX_PACKAGE} does not measure the machine`);
-    }
-    // The backend starts as many workers as the machine has threads, which it reads as it is loaded.
-    Object.defineProperty(navigator, "hardwareConcurrency", { value: threads });
-    const { startJax } = await import("./jax_training.ts");
-    return startJax(work, {
-      jit: setting.startsWith("whole") ? "whole" : "parts",
-      workers: !setting.endsWith("no workers"),
-    });
+export const ORT_NODE: System = peer("onnxruntime-node", {
+  does: (work) => infers(work) || work.suite === "compile",
+  settings: () => ["all graph optimisations"],
+  readsOnnx: true,
+});
+
+export const TFJS: System = peer("@tensorflow/tfjs-backend-wasm", {
+  does: (work) => infers(work) && inDeno(work),
+  settings: (work) => work.suite === "forward" ? ["heads apart", "heads together"] : ["matMul"],
+  readsOnnx: false,
+});
+
+export const JAX: System = peer("@jax-js/jax", {
+  does: (work) => (infers(work) || work.suite === "train") && inDeno(work),
+  settings(work, threads) {
+    const jits = work.suite === "matmul" ? ["whole in one jit"] : [
+      "parts jitted alone",
+      "whole in one jit",
+    ];
+    const workers = threads > 1 ? ["workers", "no workers"] : ["no workers"];
+    return workers.flatMap((where) => jits.map((jit) => `${jit}, ${where}`));
   },
-};
+  readsOnnx: false,
+});
 
-export const SYSTEMS: readonly System[] = [FOVEA, JAX];
+export const SYSTEMS: readonly System[] = [FOVEA, ORT_WEB, ORT_NODE, TFJS, JAX];
 
 /**
  * The system of that name.

@@ -1,5 +1,5 @@
 /** Warming up and timing, by elapsed time: the engine compiles hot code anew in the background. */
-import { isStable } from "./statistics.ts";
+import { isStable, median } from "./statistics.ts";
 
 /** When a warm-up ends. Times are in milliseconds. */
 export interface WarmUp {
@@ -12,29 +12,44 @@ export interface WarmUp {
   readonly tolerance: number;
 }
 
-export const WARM_UP: WarmUp = { least: 1000, most: 10_000, window: 500, tolerance: 0.05 };
+/** The warm-up before rounds of `duration` milliseconds in all: longer where they are. */
+export function warmUpFor(duration: number): WarmUp {
+  return {
+    least: Math.min(1000, duration / 3),
+    most: 2 * duration,
+    window: Math.min(500, duration / 6),
+    tolerance: 0.05,
+  };
+}
 
 /** A clock in milliseconds. */
 export type Clock = () => number;
 
-/**
- * Runs until the rate is stable, yielding between runs so that finished code gets in.
- *
- * @returns Whether it became stable.
- */
+/** How a warm-up ended. */
+export interface Warmth {
+  /** Whether the rate became stable. */
+  readonly stable: boolean;
+  /** Median milliseconds of the last runs. */
+  readonly milliseconds: number;
+}
+
+const LAST_RUNS = 5;
+
+/** Runs until the rate is stable, yielding between runs so that finished code gets in. */
 export async function warmUp(
   run: () => Promise<unknown>,
-  { least, most, window, tolerance }: WarmUp = WARM_UP,
+  { least, most, window, tolerance }: WarmUp,
   now: Clock = () => performance.now(),
-): Promise<boolean> {
+): Promise<Warmth> {
   const start = now();
   const times: number[] = [];
   while (now() - start < most) {
     times.push(await timed(run, now));
-    if (now() - start >= least && isStable(times, window, tolerance)) return true;
+    const stable = now() - start >= least && isStable(times, window, tolerance);
+    if (stable) return { stable, milliseconds: median(times.slice(-LAST_RUNS)) };
     await new Promise((resolve) => setTimeout(resolve, 0));
   }
-  return false;
+  return { stable: false, milliseconds: median(times.slice(-LAST_RUNS)) };
 }
 
 /** Runs for so many milliseconds, once at least; gives the time of each run. */

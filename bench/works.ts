@@ -1,14 +1,32 @@
-/** What is measured: models, batches, and how many FLOPs a step of each has. */
-import {
-  hostFoldIn,
-  hostKey,
-  hostWords,
-  patchGrid,
-  tokenCount,
-  type VitConfig,
-  vitConfig,
-  vitVariant,
-} from "../models/mod.ts";
+/** What is measured: products, models, batches, and how many FLOPs a run of each has. */
+import { patchGrid, tokenCount, type VitConfig, vitConfig, vitVariant } from "../models/mod.ts";
+
+/** The machine's fused multiply-adds, in registers alone. */
+export interface PeakWork {
+  readonly suite: "machine";
+  readonly name: string;
+}
+
+/** Where a contender's process runs: Deno as it is, or Node.js 26 with V8's revectoriser. */
+export type Host = "deno" | "node";
+
+/** A product of an activation [m, k] and a weight [k, n], which stays the same. */
+export interface MatmulWork {
+  readonly suite: "matmul";
+  readonly name: string;
+  readonly m: number;
+  readonly k: number;
+  readonly n: number;
+  readonly host: Host;
+}
+
+/** A ViT's logits for a batch of images. */
+export interface ForwardWork {
+  readonly suite: "forward";
+  readonly name: string;
+  readonly config: VitConfig;
+  readonly batch: number;
+}
 
 /** A training step to be measured. */
 export interface TrainingWork {
@@ -21,55 +39,104 @@ export interface TrainingWork {
   readonly checkedSteps: number;
 }
 
-/** The machine's fused multiply-adds, in registers alone. */
-export interface PeakWork {
-  readonly suite: "machine";
+/** A start in a fresh process: until the program is ready, and until its first run has ended. */
+export interface CompileWork {
+  readonly suite: "compile";
   readonly name: string;
+  readonly forward: ForwardWork;
 }
 
-export type Work = TrainingWork | PeakWork;
+/** One model at several sizes, to see how time grows. */
+export interface ScalingWork {
+  readonly suite: "scaling";
+  readonly name: string;
+  /** Batch 1, images of growing size. */
+  readonly tokens: readonly ForwardWork[];
+  /** One image size, growing batches. */
+  readonly batches: readonly ForwardWork[];
+}
+
+/** Work that is done over and over in one process, and timed. */
+export type TimedWork = MatmulWork | ForwardWork | TrainingWork;
+export type Work = PeakWork | TimedWork | CompileWork | ScalingWork;
+
+function matmul(m: number, k: number, n: number, host: Host = "deno"): MatmulWork {
+  return { suite: "matmul", name: `matmul ${m}x${k}x${n}`, m, k, n, host };
+}
+
+type PaperSize = "Ti" | "S" | "B";
+
+function label(size: PaperSize): string {
+  return `vit-${size.toLowerCase()}16`;
+}
+
+/** As timm's models run it, and PyTorch exports it. */
+const GELU = { gelu: "erf" } as const;
+
+function forward(size: PaperSize, batch: number): ForwardWork {
+  const config = vitVariant(`${size}/16`, GELU);
+  return { suite: "forward", name: `${label(size)} forward b${batch}`, config, batch };
+}
+
+function train(size: PaperSize, checkedSteps: number): TrainingWork {
+  return {
+    suite: "train",
+    name: `${label(size)} train b8`,
+    config: vitVariant(`${size}/16`),
+    batch: 8,
+    learningRate: 1e-4,
+    checkedSteps,
+  };
+}
+
+function scaled(imageSize: number, batch: number): ForwardWork {
+  const config = vitVariant("Ti/16", { ...GELU, imageSize });
+  const name = `${label("Ti")} scaling n${tokenCount(config)} b${batch}`;
+  return { suite: "forward", name, config, batch };
+}
+
+/** Outside of the targets: where calls cost more than products. */
+const SMALL_TRAINING: TrainingWork = {
+  suite: "train",
+  name: "vit-small-28px train b64",
+  config: vitConfig({
+    imageSize: 28,
+    patchSize: 7,
+    channels: 1,
+    width: 64,
+    depth: 4,
+    heads: 4,
+    mlpWidth: 256,
+    classes: 10,
+  }),
+  batch: 64,
+  learningRate: 1e-3,
+  checkedSteps: 8,
+};
 
 /** All that the benchmark knows, in the order in which it is run. */
 export const WORKS: readonly Work[] = [
   { suite: "machine", name: "simd fma peak" },
+  matmul(197, 768, 768),
+  matmul(197, 768, 3072),
+  matmul(197, 3072, 768),
+  matmul(1024, 1024, 1024),
+  matmul(1024, 1024, 1024, "node"),
+  forward("S", 1),
+  forward("S", 8),
+  forward("B", 1),
+  forward("B", 8),
+  SMALL_TRAINING,
+  train("Ti", 2),
+  train("S", 2),
+  { suite: "compile", name: "vit-b16 compile", forward: forward("B", 1) },
   {
-    suite: "train",
-    name: "vit-small-28px train b64",
-    config: vitConfig({
-      imageSize: 28,
-      patchSize: 7,
-      channels: 1,
-      width: 64,
-      depth: 4,
-      heads: 4,
-      mlpWidth: 256,
-      classes: 10,
-    }),
-    batch: 64,
-    learningRate: 1e-3,
-    checkedSteps: 8,
-  },
-  {
-    suite: "train",
-    name: "vit-ti16-64px train b8",
-    config: vitVariant("Ti/16", { imageSize: 64, classes: 10 }),
-    batch: 8,
-    learningRate: 1e-3,
-    checkedSteps: 4,
+    suite: "scaling",
+    name: "vit-ti16 scaling",
+    tokens: [224, 320, 448, 592].map((imageSize) => scaled(imageSize, 1)),
+    batches: [1, 2, 4, 8, 16, 32].map((batch) => scaled(224, batch)),
   },
 ];
-
-/**
- * The work of that name.
- *
- * @throws {RangeError} When there is none.
- */
-export function workNamed(name: string): Work {
-  const found = WORKS.find((work) => work.name === name);
-  if (found !== undefined) return found;
-  const names = WORKS.map((work) => work.name).join(", ");
-  throw new RangeError(`There is no work "${name}": wanted one of ${names}`);
-}
 
 /**
  * FLOPs of one image's forward pass, matrix products alone: two for each multiplication with its
@@ -85,31 +152,24 @@ export function forwardFlops(config: VitConfig): number {
   return 2 * (patches + depth * (projections + attention + mlp) + width * classes);
 }
 
-/** FLOPs of a training step: three times the forward pass's, as is the custom. */
-export function stepFlops({ config, batch }: TrainingWork): number {
-  return 3 * batch * forwardFlops(config);
+/** FLOPs of one run; of a training step three times the forward pass's, as is the custom. */
+export function flopsOf(work: TimedWork): number {
+  switch (work.suite) {
+    case "matmul":
+      return 2 * work.m * work.k * work.n;
+    case "forward":
+      return work.batch * forwardFlops(work.config);
+    case "train":
+      return 3 * work.batch * forwardFlops(work.config);
+  }
 }
 
-/** One batch, the same for every system: images f32 [batch, height, width, channels], classes. */
-export interface TrainingBatch {
-  readonly images: Float32Array<ArrayBuffer>;
-  readonly labels: Int32Array<ArrayBuffer>;
-}
+const HEAVY_FLOPS = 30e9;
 
-/** The work's batch: noise in [-1, 1) with random classes, which a model can learn by heart. */
-export function trainingBatch({ config, batch }: TrainingWork): TrainingBatch {
-  const key = hostKey(BATCH_SEED);
-  const pixels = batch * config.imageSize ** 2 * config.channels;
-  const images = hostWords(hostFoldIn(key, "images"), pixels);
-  const labels = hostWords(hostFoldIn(key, "labels"), batch);
-  return {
-    images: Float32Array.from(images, (word) => word / 2 ** 31 - 1),
-    labels: Int32Array.from(labels, (word) => word % config.classes),
-  };
+/**
+ * Whether a run takes peers up to a second and more: then they are measured with the most threads alone,
+ * and with the setting that is known to be their best.
+ */
+export function isHeavy(work: TimedWork): boolean {
+  return flopsOf(work) > HEAVY_FLOPS;
 }
-
-const BATCH_SEED = 20;
-/** Seed of the initial parameters. */
-export const PARAMETER_SEED = 7;
-/** Adam's numbers; the learning rate is the work's. */
-export const ADAM = { b1: 0.9, b2: 0.999, epsilon: 1e-8 } as const;

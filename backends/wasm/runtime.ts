@@ -153,6 +153,24 @@ export class WasmExecutable implements Executable {
     return new Map(outputs.map((path) => [path, this.readOutput(path)]));
   }
 
+  /**
+   * Runs everything once, one step after the other, to see where the time goes.
+   *
+   * @returns Milliseconds of each of {@linkcode steps}.
+   * @throws {TypeError} On more threads than one: the others take part in whole runs alone.
+   */
+  timeSteps(): number[] {
+    const { run, pool } = this.#usable("timed");
+    if (pool !== undefined) throw new TypeError("Steps can be timed on one thread alone");
+    const times = this.#program.steps.map(() => 0);
+    for (const { start, end, step } of this.#assembled.commands) {
+      const before = performance.now();
+      run(start, end, 0, MAY_BLOCK);
+      times[step] = (times[step] ?? 0) + performance.now() - before;
+    }
+    return times;
+  }
+
   memory(): MemoryReport {
     return {
       totalBytes: this.#assembled.layout.bytes,

@@ -55,6 +55,17 @@ for (const threads of [1, 2, 3, 5]) {
   });
 }
 
+Deno.test("wasm runtime: steps timed one by one give what a run gives, on one thread alone", async () => {
+  using executable = await load(mirrorProgram(EXTENT, 25), 1);
+  executable.write("x", ramp());
+  const times = executable.timeSteps();
+  assertEquals(times.length, executable.steps().length);
+  assert(times.every((time) => time >= 0), times.join(" "));
+  assertEquals(executable.readOutput("y").data, mirroredTimes(ramp().data, 25));
+  using crowded = await load(mirrorProgram(EXTENT, 3), 2);
+  assertThrows(() => crowded.timeSteps(), TypeError, "on one thread alone");
+});
+
 Deno.test("wasm runtime: more threads than units", async () => {
   using executable = await load(mirrorProgram(EXTENT, 3), EXTENT + 3);
   executable.write("x", ramp());

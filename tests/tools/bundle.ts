@@ -33,31 +33,40 @@ export interface Bundle {
 /**
  * Bundles a module. Needs permission to run esbuild, and to read the environment and files.
  *
+ * @param external Packages that are imported when the bundle runs.
  * @throws {Error} When a module cannot be read or resolved.
  */
-export async function buildBundle(entry: URL = INFERENCE): Promise<Bundle> {
+export async function buildBundle(
+  entry: URL = INFERENCE,
+  external: readonly string[] = [],
+): Promise<Bundle> {
   try {
     // Whoever bundles something else may train.
     const plugins = entry.href === INFERENCE.href ? [shortRecords, withoutGradients] : [];
-    const worker = await buildText(WORKER, {}, plugins);
-    const source = { FOVEA_WORKER_SOURCE: JSON.stringify(worker.text) };
-    return await buildText(entry, source, plugins);
+    const worker = await buildText(WORKER, { plugins });
+    const define = { FOVEA_WORKER_SOURCE: JSON.stringify(worker.text) };
+    return await buildText(entry, { define, plugins, external });
   } finally {
     await esbuild.stop();
   }
 }
 
+interface BuildOptions {
+  readonly define?: Record<string, string>;
+  readonly plugins?: readonly esbuild.Plugin[];
+  readonly external?: readonly string[];
+}
+
 async function buildText(
   entry: URL,
-  define: Record<string, string>,
-  plugins: readonly esbuild.Plugin[],
+  { define = {}, plugins = [], external = [] }: BuildOptions,
 ): Promise<Bundle> {
   const { outputFiles, metafile } = await esbuild.build({
     entryPoints: [fileURLToPath(entry)],
     absWorkingDir: fileURLToPath(new URL("../../", import.meta.url)),
     bundle: true,
     define,
-    external: ["node:*"],
+    external: ["node:*", ...external],
     format: "esm",
     metafile: true,
     minify: true,

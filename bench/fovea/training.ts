@@ -1,11 +1,12 @@
 /** The training step in Fovea: one compiled program with donated state. */
-import { compile, wasm } from "../backends/mod.ts";
-import { adam, hostKey, initialize, trainingStep, vit } from "../models/mod.ts";
-import type { MeasuredRun } from "./measured_run.ts";
-import { ADAM, PARAMETER_SEED, trainingBatch, type TrainingWork } from "./works.ts";
+import { compile, wasm } from "../../backends/mod.ts";
+import { adam, hostKey, initialize, trainingStep, vit } from "../../models/mod.ts";
+import { ADAM, PARAMETER_SEED, trainingBatch } from "../data.ts";
+import type { MeasuredRun } from "../measured_run.ts";
+import type { TrainingWork } from "../works.ts";
 
 /** Compiles the step and sets the initial parameters. */
-export async function startFovea(work: TrainingWork, threads: number): Promise<MeasuredRun> {
+export async function startTraining(work: TrainingWork, threads: number): Promise<MeasuredRun> {
   const model = vit(work.config);
   const schedule = { kind: "constant", learningRate: work.learningRate } as const;
   const optimizer = adam({ ...ADAM, schedule });
@@ -27,7 +28,7 @@ export async function startFovea(work: TrainingWork, threads: number): Promise<M
     setting: program.describe(),
     async step() {
       const { loss } = await program.run(batch);
-      return loss.data[0] ?? NaN;
+      return loss.data;
     },
   };
 }

@@ -1,8 +1,8 @@
 /** The most that one thread can do: fused multiply-adds of 128-bit vectors, in registers alone. */
-import { type Local, ModuleBuilder } from "../backends/wasm/encoder.ts";
-import { wasmFeatures } from "../backends/wasm/features.ts";
-import { VectorCode } from "../backends/wasm/vector_code.ts";
-import type { MeasuredRun } from "./measured_run.ts";
+import { type Local, ModuleBuilder } from "../../backends/wasm/encoder.ts";
+import { wasmFeatures } from "../../backends/wasm/features.ts";
+import { VectorCode } from "../../backends/wasm/vector_code.ts";
+import type { MeasuredRun } from "../measured_run.ts";
 
 /** Sums that do not wait for each other: enough to hide the instruction's latency, and all in registers. */
 const ACCUMULATORS = 12;
@@ -65,7 +65,7 @@ export function startPeak(): MeasuredRun {
       if (sum !== LIMIT * ACCUMULATORS) {
         throw new Error(`The FMA kernel gave ${sum}, wanted ${LIMIT * ACCUMULATORS}`);
       }
-      return Promise.resolve(sum);
+      return Promise.resolve([sum]);
     },
   };
 }

@@ -4,7 +4,7 @@
  * An array that is passed to a function of jax-js is used up by it; `.ref` keeps it for later.
  */
 import { jit, nn, numpy as np } from "@jax-js/jax";
-import { patchGrid, type VitConfig } from "../models/mod.ts";
+import { patchGrid, type VitConfig } from "../../models/mod.ts";
 
 type Array = np.Array;
 
@@ -23,11 +23,20 @@ export const alone: Compile = (part) => jit(part);
 /** The mean cross-entropy of a batch: images [b, h, w, c], one-hot targets [b, k]. */
 export type JaxLoss = (parameters: JaxParameters, images: Array, targets: Array) => Array;
 
+/** The logits [b, k] of images [b, h, w, c]. */
+export type JaxLogits = (parameters: JaxParameters, images: Array) => Array;
+
+/** The model's logits, each part compiled as `compile` says. */
+export function jaxVitLogits(config: VitConfig, compile: Compile): JaxLogits {
+  const model = new Model(config, compile);
+  return (parameters, images) => model.logits(parameters, images);
+}
+
 /** The model's loss, each part compiled as `compile` says. */
 export function jaxVitLoss(config: VitConfig, compile: Compile): JaxLoss {
-  const model = new Model(config, compile);
+  const logitsOf = jaxVitLogits(config, compile);
   return (parameters, images, targets) => {
-    const logits = model.logits(parameters, images);
+    const logits = logitsOf(parameters, images);
     return nn.logSoftmax(logits).mul(targets).sum(-1).mean().neg();
   };
 }
@@ -43,7 +52,8 @@ class Model {
     this.#config = config;
     this.#linear = compile(linear);
     this.#layerNorm = compile((...inputs) => layerNorm(inputs, config.layerNormEpsilon));
-    this.#gelu = compile(gelu);
+    const approximate = config.gelu === "tanh";
+    this.#gelu = compile((...inputs) => nn.gelu(operand(inputs, 0), { approximate }));
     this.#attention = compile(attention);
   }
 
@@ -132,10 +142,6 @@ function layerNorm(inputs: Array[], epsilon: number): Array {
   const centred = x.sub(mean);
   const variance = np.square(centred.ref).mean(-1, { keepdims: true });
   return centred.div(np.sqrt(variance.add(epsilon))).mul(scale).add(bias);
-}
-
-function gelu(...inputs: Array[]): Array {
-  return nn.gelu(operand(inputs, 0), { approximate: true });
 }
 
 /** Query, key and value, each [b, n, h, d]. */

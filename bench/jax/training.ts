@@ -1,21 +1,15 @@
 /** The training step in jax-js: the loss's gradient and Adam, on its WebAssembly backend. */
-import { defaultDevice, jit, nn, numpy as np, tree, valueAndGrad } from "@jax-js/jax";
-import { flattenTree } from "../graph/mod.ts";
-import { initialize, isDeclaration, vit } from "../models/mod.ts";
-import { jaxShape } from "./jax_parameters.ts";
-import { alone, asPart, type JaxLoss, type JaxParameters, jaxVitLoss } from "./jax_vit.ts";
-import type { MeasuredRun } from "./measured_run.ts";
-import { ADAM, PARAMETER_SEED, trainingBatch, type TrainingWork } from "./works.ts";
+import { jit, nn, numpy as np, tree, valueAndGrad } from "@jax-js/jax";
+import { flattenTree } from "../../graph/mod.ts";
+import { initialize, isDeclaration, vit } from "../../models/mod.ts";
+import { ADAM, PARAMETER_SEED, trainingBatch } from "../data.ts";
+import type { MeasuredRun } from "../measured_run.ts";
+import type { TrainingWork } from "../works.ts";
+import { jaxShape } from "./parameters.ts";
+import { describe, type JaxSetting, readOut } from "./setting.ts";
+import { alone, asPart, type JaxLoss, type JaxParameters, jaxVitLoss } from "./vit.ts";
 
 type Array = np.Array;
-
-/** How jax-js is set up. */
-export interface JaxSetting {
-  /** What is compiled together: the whole step, or layer norm, linear, gelu, attention, Adam alone. */
-  readonly jit: "whole" | "parts";
-  /** Whether kernels run on worker threads, or on the caller's thread without messages. */
-  readonly workers: boolean;
-}
 
 type State = { parameters: JaxParameters; mu: JaxParameters; nu: JaxParameters };
 type Stepped = { loss: Array; state: State };
@@ -25,8 +19,7 @@ type Step = (state: State, images: Array, targets: Array, rate: Array, spread: A
  * Starts training. A step ends when its loss is read: its update is computed together with the next
  * step's loss, which is faster in jax-js than waiting for both.
  */
-export function startJax(work: TrainingWork, setting: JaxSetting): MeasuredRun {
-  defaultDevice("wasm");
+export function startTraining(work: TrainingWork, setting: JaxSetting): MeasuredRun {
   const step = stepOf(work, setting);
   const { images, labels } = trainingBatch(work);
   const { batch, config } = work;
@@ -34,11 +27,7 @@ export function startJax(work: TrainingWork, setting: JaxSetting): MeasuredRun {
   let state = initialState(work);
   let done = 0;
   return {
-    setting:
-      (setting.jit === "whole"
-        ? "the whole step in one jit"
-        : "layer norm, linear, gelu, attention and Adam each in a jit of its own") +
-      (setting.workers ? ", on worker threads" : ", on the calling thread"),
+    setting: describe(setting, "step", ["layer norm", "linear", "gelu", "attention", "Adam"]),
     async step() {
       done++;
       const rate = np.array(work.learningRate / (1 - ADAM.b1 ** done));
@@ -46,8 +35,7 @@ export function startJax(work: TrainingWork, setting: JaxSetting): MeasuredRun {
       const targets = nn.oneHot(np.array(labels), config.classes);
       const next = step(state, np.array(images, { shape: imageShape }), targets, rate, spread);
       state = next.state;
-      const [loss = NaN] = setting.workers ? await next.loss.data() : next.loss.dataSync();
-      return loss;
+      return await readOut(next.loss, setting);
     },
   };
 }

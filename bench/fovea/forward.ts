@@ -1,0 +1,42 @@
+/** A ViT's forward pass in Fovea. */
+import { compile, wasm } from "../../backends/mod.ts";
+import type { HostInputs } from "../../backends/host_tree.ts";
+import type { Tensor } from "../../graph/mod.ts";
+import { inferenceGraph, type InferenceInput, vit, type VitParameters } from "../../models/mod.ts";
+import { imagesOf, type Parameter, parametersOf } from "../data.ts";
+import type { MeasuredRun } from "../measured_run.ts";
+import type { ForwardWork } from "../works.ts";
+
+type Inputs = HostInputs<InferenceInput<VitParameters<Tensor<"f32">>>>;
+
+/** Traces and compiles the model and sets its parameters, one after the other. */
+export async function startForward(work: ForwardWork, threads: number): Promise<MeasuredRun> {
+  const start = performance.now();
+  const model = vit(work.config);
+  const program = await compile(inferenceGraph(model), {
+    backend: wasm({ threads }),
+    bind: { batch: work.batch },
+  });
+  const compileMs = performance.now() - start;
+  let parametersMs = 0;
+  for (const parameter of parametersOf(work.config)) {
+    const before = performance.now();
+    program.set(asInputs(parameter));
+    parametersMs += performance.now() - before;
+  }
+  const images = imagesOf(work);
+  return {
+    setting: program.describe(),
+    startUp: { compileMs, parametersMs },
+    lowerBoundBytes: program.memory().lowerBoundBytes,
+    step: async () => (await program.run({ images })).logits.data,
+  };
+}
+
+/** The parameter alone in the inputs' structure, of which any part may be left out. */
+function asInputs({ path, values }: Parameter): Inputs {
+  const names = ["parameters", ...path.split("/")];
+  const nested = names.reduceRight<unknown>((value, name) => ({ [name]: value }), values);
+  // Lists are read by their indices, as this record's are.
+  return nested as Inputs;
+}

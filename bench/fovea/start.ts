@@ -1,0 +1,23 @@
+/** Fovea in a process of the benchmark. */
+import type { MeasuredRun } from "../measured_run.ts";
+import type { StartMessage } from "../messages.ts";
+
+/** Fovea, ready to do the work. */
+export async function startFovea(start: StartMessage): Promise<MeasuredRun> {
+  const { work, threads, setting } = start;
+  switch (work.suite) {
+    case "machine":
+      return (await import("./fma_peak.ts")).startPeak();
+    case "matmul":
+      return await (await import("./matmul.ts")).startMatmul(work, threads);
+    case "forward":
+      return setting === STEP_BY_STEP
+        ? await (await import("./step_times.ts")).startSteps(work)
+        : await (await import("./forward.ts")).startForward(work, threads);
+    case "train":
+      return await (await import("./training.ts")).startTraining(work, threads);
+  }
+}
+
+/** The setting in which each step of a forward pass is timed by itself, on one thread. */
+export const STEP_BY_STEP = "step by step";
