@@ -14,7 +14,11 @@ const OWN_FILE = /graph\/site\.ts$/;
 const INNER = OWN_FILE.test(import.meta.url)
   ? ["graph/", "compiler/", "backends/"].map((room) => import.meta.url.replace(OWN_FILE, room))
   : [import.meta.url];
-const DEPTH = 40;
+/**
+ * How many frames are looked at: mostly the first few are enough, and writing a frame down takes longer
+ * than making a node.
+ */
+const DEPTHS = [11, 40];
 
 /** V8 and JavaScriptCore let the depth of stacks be set; elsewhere setting it changes nothing. */
 const errors: ErrorConstructor & { stackTraceLimit?: number | undefined } = Error;
@@ -31,15 +35,24 @@ function parseFrame(frame: string): Site | undefined {
  * them; undefined where there is none (such as in a user's bundle of everything) or no stack.
  */
 export function captureSite(): Site | undefined {
-  const limit = errors.stackTraceLimit;
-  errors.stackTraceLimit = DEPTH;
-  const stack = new Error().stack ?? "";
-  errors.stackTraceLimit = limit;
-  for (const frame of stack.split("\n").slice(1)) {
-    const site = parseFrame(frame.trim());
-    if (site !== undefined && !INNER.some((inner) => site.file.startsWith(inner))) return site;
+  for (const depth of DEPTHS) {
+    const frames = callers(depth);
+    for (const frame of frames) {
+      const site = parseFrame(frame.trim());
+      if (site !== undefined && !INNER.some((inner) => site.file.startsWith(inner))) return site;
+    }
+    if (frames.length < depth) return undefined;
   }
   return undefined;
+}
+
+/** The innermost frames as text, one a line; at most `depth` of them where engines can be told. */
+function callers(depth: number): string[] {
+  const limit = errors.stackTraceLimit;
+  errors.stackTraceLimit = depth;
+  const stack = new Error().stack ?? "";
+  errors.stackTraceLimit = limit;
+  return stack.split("\n").slice(1);
 }
 
 /** Text such as `vit.ts:41` (the file's last segment), for printing. */

@@ -45,6 +45,20 @@ Deno.test("nodes are frozen and keep scope and site", () => {
   assertEquals([z.scope, z.site], ["there", undefined]);
 });
 
+function siteOf(node: unknown): string | undefined {
+  return graph.isTensor(node) ? node.site?.file : undefined;
+}
+
+Deno.test("nodes know the user's line, from however many calls inside the library", () => {
+  for (const calls of [0, 4, 5, 6, 7, 8, 9, 25]) {
+    const x = graph.input(`site ${calls}`, "f32", [2]);
+    let make: () => unknown = graph.exp.bind(null, x);
+    // Bound functions have no frames: all between `exp` and this line are the library's.
+    for (let call = 0; call < calls; call++) make = withScope.bind(null, call, make);
+    assertEquals(siteOf(make()), import.meta.url, `${calls} calls`);
+  }
+});
+
 Deno.test("a scope ends with an error too", () => {
   assertThrows(
     () =>
