@@ -17,7 +17,7 @@ import { operandOf } from "../lower/attributes.ts";
 import type { FusionRule } from "../fusion_rules.ts";
 import type { RuleReport } from "../report.ts";
 import { type Access, accessOf, awaitedBy, bytesOf, isView, liveOrder, sizeOf } from "./access.ts";
-import { joiningRule, reductionMisfit } from "./joining.ts";
+import { isDrawn, isMap, joiningRule, reductionMisfit } from "./joining.ts";
 import { levelIn, type Placement } from "./levels.ts";
 import {
   isAttentionForward,
@@ -339,7 +339,9 @@ class Clusterer {
       const cluster = this.#of.get(access.producer);
       if (cluster !== undefined) candidates.add(cluster);
     }
-    const latestFirst = [...candidates].sort((a, b) => b.id - a.id);
+    const latestFirst = [...candidates].sort((a, b) =>
+      Number(isDrawn(a)) - Number(isDrawn(b)) || b.id - a.id
+    );
     for (const cluster of latestFirst) {
       const { level, misfit } = this.#placementIn(cluster, node, accesses);
       if (level === undefined) {
@@ -357,21 +359,17 @@ class Clusterer {
   /**
    * Takes in all of another cluster that the same op reads element by element, such as an
    * optimizer's two moments where the parameter needs both. Neither may need the other, nor may
-   * anything else that the op reads need what is taken in.
+   * anything else that the op reads need what is taken in. A matrix product takes in what is made of
+   * next to nothing, such as dropout's mask: anything else would have to be there before it.
    */
   #absorb(cluster: Cluster, other: Cluster, node: Node, accesses: readonly Access[]): void {
-    const isMap = other.kind === "rows" && other.columns === undefined;
-    if (!this.#rules.isOn("join_updates")) return;
-    if (other === cluster || cluster.kind !== "rows" || !isMap || other.total !== cluster.total) {
-      return;
-    }
+    const isMatmul = cluster.kind === "matmul";
+    if (!isMatmul && !this.#rules.isOn("join_updates")) return;
+    if (other === cluster || !isMap(other) || other.total !== cluster.total) return;
+    if (isMatmul ? !isDrawn(other) : cluster.kind !== "rows") return;
+    const rule = isMatmul ? "fuse_epilogue" : "join_updates";
     if (cluster.members.size + other.members.size > MAX_MEMBERS) {
-      return this.#refuse(
-        "join_updates",
-        node,
-        other,
-        `together they have over ${MAX_MEMBERS} ops`,
-      );
+      return this.#refuse(rule, node, other, `together they have over ${MAX_MEMBERS} ops`);
     }
     const readsSame = accesses.every(({ producer, pattern }) =>
       !other.members.has(producer) || pattern === "same"
@@ -384,16 +382,26 @@ class Clusterer {
     );
     if (!readsSame || !apart || needsOther) {
       const reason = readsSame ? "one of them needs the other" : "it reads one in another order";
-      return this.#refuse("join_updates", node, other, reason);
+      return this.#refuse(rule, node, other, reason);
     }
+    if (!isMatmul) this.#reportJoined(node, other, accesses);
+    this.#take(cluster, other);
+  }
+
+  #reportJoined(node: Node, other: Cluster, accesses: readonly Access[]): void {
     const read = new Set(
       accesses.map(({ producer }) => producer).filter((at) => other.members.has(at)),
     );
     const bytes = [...read].reduce((total, producer) => total + bytesOf(producer), 0);
     this.#rules.applied("join_updates", node, `${other.members.size} ops join`, bytes);
+  }
+
+  /** Moves all of another cluster, of which none of this one's members needs anything, into it. */
+  #take(cluster: Cluster, other: Cluster): void {
     this.#rename(other, cluster);
     const members = [...cluster.members, ...other.members];
-    members.sort(([a], [b]) => (this.#position.get(a) ?? 0) - (this.#position.get(b) ?? 0));
+    const place = (node: Node) => node.op.kind === "contract" ? -1 : this.#position.get(node) ?? 0;
+    members.sort(([a], [b]) => place(a) - place(b));
     cluster.members.clear();
     other.members.clear();
     for (const [member, level] of members) {
@@ -401,6 +409,7 @@ class Clusterer {
       this.#of.set(member, cluster);
     }
     cluster.ancestors |= other.ancestors;
+    const [bit, otherBit] = [1n << BigInt(cluster.id), 1n << BigInt(other.id)];
     for (const user of this.#clusters) {
       if ((user.ancestors & (bit | otherBit)) === 0n) continue;
       user.ancestors = (user.ancestors & ~otherBit) | bit | cluster.ancestors;

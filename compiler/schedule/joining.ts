@@ -1,10 +1,10 @@
 /** By which rule an op joins a cluster, and why it cannot. */
 import type { Node } from "../../graph/node.ts";
 import type { FusionRule } from "../fusion_rules.ts";
-import type { Access } from "./access.ts";
+import { type Access, accessOf, sizeOf } from "./access.ts";
 import type { Cluster } from "./cluster.ts";
 import { misfitOf } from "./levels.ts";
-import { isReduction } from "./ops.ts";
+import { isBufferedSource, isComputed, isReduction } from "./ops.ts";
 
 /** The rule by which the node would join the cluster; none where it is another of its results. */
 export function joiningRule(cluster: Cluster, node: Node): FusionRule | undefined {
@@ -37,4 +37,24 @@ export function reductionMisfit(
   const isSameSpace = cluster.members.get(access.producer) === "full" && cluster.total === total &&
     (cluster.columns ?? columns) === columns;
   return isSameSpace ? undefined : "its rows are not the rows of its operand's kernel";
+}
+
+/** Whether the cluster is of elementwise ops alone. */
+export function isMap({ kind, columns }: Cluster): boolean {
+  return kind === "rows" && columns === undefined;
+}
+
+/** Elements that are next to nothing to read: a random key has two. */
+const FEW = 16;
+
+/** Whether the cluster is a map of next to nothing, such as random numbers, drawn from their key. */
+export function isDrawn(cluster: Cluster): boolean {
+  if (!isMap(cluster)) return false;
+  return [...cluster.members.keys()].every((member) =>
+    member.inputs.every((input) => {
+      const { producer } = accessOf(input);
+      const isRead = isComputed(producer) || isBufferedSource(producer);
+      return !isRead || cluster.members.has(producer) || sizeOf(producer) <= FEW;
+    })
+  );
 }

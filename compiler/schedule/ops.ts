@@ -2,8 +2,8 @@
 import type { Node } from "../../graph/node.ts";
 import { attentionResult } from "../../graph/ops/normed_attention.ts";
 import { staticShape } from "../../graph/shape.ts";
-import { numbersAttr, operandOf } from "../lower/attributes.ts";
-import { isView } from "./access.ts";
+import { numbersAttr, operandOf, uniformConstant } from "../lower/attributes.ts";
+import { isView, sizeOf } from "./access.ts";
 
 /** Whether the node is a reduction over some of its input's axes. */
 export function isReduction(node: Node): boolean {
@@ -29,6 +29,12 @@ export function isTemplate(node: Node): boolean {
 /** Whether a kernel computes the node (it is neither a view nor a source). */
 export function isComputed(node: Node): boolean {
   return node.op.kind !== "source" && !isView(node);
+}
+
+/** A source that has a buffer: an input, or a constant with more than one value. */
+export function isBufferedSource(node: Node): boolean {
+  if (node.op.name === "input") return true;
+  return node.op.name === "constant" && uniformConstant(node) === undefined && sizeOf(node) > 0;
 }
 
 /** The axes that a reduction folds, ascending. */

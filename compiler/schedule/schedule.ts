@@ -11,12 +11,12 @@ import { lowerScatter } from "../lower/scatter.ts";
 import type { GraphModule } from "../module.ts";
 import { accessOf, liveOrder } from "./access.ts";
 import { clusterGraph } from "./cluster.ts";
-import { isComputed, isTemplate } from "./ops.ts";
+import { isBufferedSource, isComputed, isTemplate } from "./ops.ts";
 import type { RuleReport } from "../report.ts";
 import { mergeMatmuls } from "./merge_matmuls.ts";
 import { orderKernels, withAwaited } from "./order.ts";
 import { reportFusion } from "./report_fusion.ts";
-import { isBufferedSource, type KernelPlan, planStores, type StorePlan } from "./stores.ts";
+import { type KernelPlan, planStores, type StorePlan } from "./stores.ts";
 
 /** Kernels in the order in which they run. */
 export interface Schedule {

@@ -3,12 +3,12 @@
  * elementwise value is recomputed in each kernel that needs it rather than stored and loaded.
  */
 import type { Node } from "../../graph/node.ts";
-import { operandOf, uniformConstant } from "../lower/attributes.ts";
+import { operandOf } from "../lower/attributes.ts";
 import type { RuleReport } from "../report.ts";
 import { accessOf, isView, sizeOf } from "./access.ts";
 import { isLanding } from "./copy.ts";
 import type { Cluster, Clustering } from "./cluster.ts";
-import { isReduction } from "./ops.ts";
+import { isBufferedSource, isReduction } from "./ops.ts";
 
 /** A kernel to be: a cluster, and those of its members that it writes to memory. */
 export interface KernelPlan {
@@ -65,12 +65,6 @@ export function operationWeight(node: Node): number {
 }
 
 const TEMPLATES = new Set(["matmul", "attention", "attentionGrad"]);
-
-/** A source that has a buffer: an input, or a constant with more than one value. */
-export function isBufferedSource(node: Node): boolean {
-  if (node.op.name === "input") return true;
-  return node.op.name === "constant" && uniformConstant(node) === undefined && sizeOf(node) > 0;
-}
 
 /** Plans what is stored. `roots` are stored in any case, and so is what a template reads. */
 export function planStores(
