@@ -17,7 +17,7 @@ import { operandOf } from "../lower/attributes.ts";
 import type { FusionRule } from "../fusion_rules.ts";
 import type { RuleReport } from "../report.ts";
 import { type Access, accessOf, awaitedBy, bytesOf, isView, liveOrder, sizeOf } from "./access.ts";
-import { isDrawn, isMap, joiningRule, reductionMisfit } from "./joining.ts";
+import { absorbingRule, isDrawn, joiningRule, reductionMisfit } from "./joining.ts";
 import { levelIn, type Placement } from "./levels.ts";
 import {
   isAttentionForward,
@@ -73,6 +73,13 @@ export interface Refusal {
   /** What it reads. */
   readonly producer: Node;
   readonly reason: string;
+}
+
+/** An elementwise op that is to join a cluster. */
+interface Reader {
+  readonly node: Node;
+  readonly accesses: readonly Access[];
+  readonly level: Level;
 }
 
 /** Ops in a cluster at most, so that kernels and their expressions stay small. */
@@ -348,44 +355,46 @@ class Clusterer {
         this.#refuse(joiningRule(cluster, node), node, cluster, misfit);
         continue;
       }
-      if (level === "full") {
-        for (const other of latestFirst) this.#absorb(cluster, other, node, accesses);
-      }
+      for (const other of latestFirst) this.#absorb(cluster, other, { node, accesses, level });
       return this.#join(cluster, node, level);
     }
     this.#open("rows", node, sizeOf(node));
   }
 
   /**
-   * Takes in all of another cluster that the same op reads element by element, such as an
-   * optimizer's two moments where the parameter needs both. Neither may need the other, nor may
-   * anything else that the op reads need what is taken in. A matrix product takes in what is made of
-   * next to nothing, such as dropout's mask: anything else would have to be there before it.
+   * Takes in all of another cluster that the same op reads as it does this one's values: an
+   * optimizer's two moments where the parameter needs both, or the sums of two inputs' rows. Neither
+   * may need the other, nor may anything else that the op reads need what is taken in.
    */
-  #absorb(cluster: Cluster, other: Cluster, node: Node, accesses: readonly Access[]): void {
-    const isMatmul = cluster.kind === "matmul";
-    if (!isMatmul && !this.#rules.isOn("join_updates")) return;
-    if (other === cluster || !isMap(other) || other.total !== cluster.total) return;
-    if (isMatmul ? !isDrawn(other) : cluster.kind !== "rows") return;
-    const rule = isMatmul ? "fuse_epilogue" : "join_updates";
+  #absorb(cluster: Cluster, other: Cluster, reader: Reader): void {
+    const { node, accesses } = reader;
+    const rule = absorbingRule(cluster, other);
+    if (rule === undefined || !this.#rules.isOn(rule)) return;
+    const reason = this.#whyApart(cluster, other, reader);
+    if (reason !== undefined) return this.#refuse(rule, node, other, reason);
+    if (rule === "join_updates") this.#reportJoined(node, other, accesses);
+    cluster.columns ??= other.columns;
+    this.#take(cluster, other);
+  }
+
+  /** Why the clusters, which the node reads, cannot be one. */
+  #whyApart(
+    cluster: Cluster,
+    other: Cluster,
+    { node, accesses, level }: Reader,
+  ): string | undefined {
     if (cluster.members.size + other.members.size > MAX_MEMBERS) {
-      return this.#refuse(rule, node, other, `together they have over ${MAX_MEMBERS} ops`);
+      return `together they have over ${MAX_MEMBERS} ops`;
     }
-    const readsSame = accesses.every(({ producer, pattern }) =>
-      !other.members.has(producer) || pattern === "same"
-    );
+    const there = levelIn(other, node, accesses);
+    if (there.level !== level) return there.misfit ?? "it reads values of two sizes";
     const bit = 1n << BigInt(cluster.id);
     const otherBit = 1n << BigInt(other.id);
-    const apart = (cluster.ancestors & otherBit) === 0n && (other.ancestors & bit) === 0n;
+    const isApart = (cluster.ancestors & otherBit) === 0n && (other.ancestors & bit) === 0n;
     const needsOther = [...this.#sourceClusters(node)].some(({ ancestors }) =>
       (ancestors & otherBit) !== 0n
     );
-    if (!readsSame || !apart || needsOther) {
-      const reason = readsSame ? "one of them needs the other" : "it reads one in another order";
-      return this.#refuse(rule, node, other, reason);
-    }
-    if (!isMatmul) this.#reportJoined(node, other, accesses);
-    this.#take(cluster, other);
+    return isApart && !needsOther ? undefined : "one of them needs the other";
   }
 
   #reportJoined(node: Node, other: Cluster, accesses: readonly Access[]): void {

@@ -39,9 +39,17 @@ export function reductionMisfit(
   return isSameSpace ? undefined : "its rows are not the rows of its operand's kernel";
 }
 
-/** Whether the cluster is of elementwise ops alone. */
-export function isMap({ kind, columns }: Cluster): boolean {
-  return kind === "rows" && columns === undefined;
+/**
+ * The rule by which a cluster would take in all of another one, given that an op reads both in the
+ * same way; none where they are of different kinds or sizes. A matrix product takes in what is made of
+ * next to nothing, such as dropout's mask: anything else would have to be kept until then.
+ */
+export function absorbingRule(cluster: Cluster, other: Cluster): FusionRule | undefined {
+  if (other === cluster || other.kind !== "rows" || other.total !== cluster.total) return undefined;
+  if (cluster.kind === "matmul") return isDrawn(other) ? "fuse_epilogue" : undefined;
+  if (cluster.kind !== "rows") return undefined;
+  if (other.columns === undefined) return "join_updates";
+  return (cluster.columns ?? other.columns) === other.columns ? "fuse_rows" : undefined;
 }
 
 /** Elements that are next to nothing to read: a random key has two. */
@@ -49,7 +57,7 @@ const FEW = 16;
 
 /** Whether the cluster is a map of next to nothing, such as random numbers, drawn from their key. */
 export function isDrawn(cluster: Cluster): boolean {
-  if (!isMap(cluster)) return false;
+  if (cluster.kind !== "rows" || cluster.columns !== undefined) return false;
   return [...cluster.members.keys()].every((member) =>
     member.inputs.every((input) => {
       const { producer } = accessOf(input);

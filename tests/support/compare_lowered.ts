@@ -33,10 +33,10 @@ function defaultValue(dtype: DType, at: number, seed: number): number {
 }
 
 /** Values of all inputs of the graph: those given, and different numbers for the others. */
-function inputValues(
+export function inputValues(
   inputs: ReadonlyMap<string, Node>,
-  given: Readonly<Record<string, readonly number[]>>,
-  options: Partial<LowerOptions>,
+  given: Readonly<Record<string, readonly number[]>> = {},
+  options: Partial<LowerOptions> = {},
 ): Map<string, ReferenceTensor> {
   const values = new Map<string, ReferenceTensor>();
   for (const [path, node] of inputs) {
