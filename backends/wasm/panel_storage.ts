@@ -7,7 +7,7 @@ import type { Kernel, MatmulKernel, MatmulPart } from "../../compiler/loop_ir.ts
 import { visitExpressions } from "../../compiler/lower/expressions.ts";
 import type { Program } from "../../compiler/program.ts";
 import { boundBuffers } from "./commands.ts";
-import { assignRoles } from "./templates/matmul_roles.ts";
+import { assignRoles } from "../matmul_roles.ts";
 import { type TermAxes, termAxes } from "./templates/matmul_term.ts";
 import { COLUMN_GROUP, type PanelLayout } from "./templates/panels.ts";
 import type { StoredBuffers } from "./templates/template.ts";

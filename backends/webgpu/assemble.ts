@@ -40,7 +40,7 @@ export interface GpuProgram {
 const LISTED_NODES = 12;
 
 /** Emits every kernel once for each way in which its buffers are bound; what is the same is one module. */
-export function assembleGpu(program: Program, { limits }: GpuCapabilities): GpuProgram {
+export function assembleGpu(program: Program, { limits, software }: GpuCapabilities): GpuProgram {
   const modules: GpuModule[] = [];
   const dispatches: GpuDispatch[] = [];
   const emitted = new Map<string, { module: number; grid: Grid }[]>();
@@ -61,14 +61,16 @@ export function assembleGpu(program: Program, { limits }: GpuCapabilities): GpuP
       let parts = emitted.get(key);
       if (parts === undefined) {
         const comment = commentOf(kernel, step);
-        parts = emitGpuKernel(plain, { layout, limits, comment }).map(({ wgsl, grid }) => {
-          const code = wgsl.replace(/^(\/\/.*\n)+/, "");
-          const { bindings } = layout;
-          return {
-            module: moduleAt({ wgsl, code, kernel: kernel.name, step: at, bindings }),
-            grid,
-          };
-        });
+        parts = emitGpuKernel(plain, { layout, limits, software, comment }).map(
+          ({ wgsl, grid }) => {
+            const code = wgsl.replace(/^(\/\/.*\n)+/, "");
+            const { bindings } = layout;
+            return {
+              module: moduleAt({ wgsl, code, kernel: kernel.name, step: at, bindings }),
+              grid,
+            };
+          },
+        );
         emitted.set(key, parts);
       }
       for (const { module, grid } of parts) dispatches.push({ step: at, module, grid, ranges });

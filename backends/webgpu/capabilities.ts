@@ -19,6 +19,8 @@ export interface GpuCapabilities extends Capabilities {
   readonly name: "webgpu";
   /** Vendor, architecture and device, as far as the adapter tells. */
   readonly adapter: string;
+  /** Whether it is no GPU but a driver in software, for which work is divided in another way. */
+  readonly software: boolean;
   /** `shader-f16`: 16-bit floats in shaders. */
   readonly f16: boolean;
   /** Whether subgroup operations compile and work here. */
@@ -46,14 +48,17 @@ const WIDEST_ELEMENT = 16;
 
 /** The record of a device with these features; by default one that has the least there may be. */
 export function gpuCapabilities(
-  known: Partial<Pick<GpuCapabilities, "adapter" | "f16" | "subgroups" | "timestamps">> & {
-    readonly limits?: Partial<GpuLimits>;
-  } = {},
+  known:
+    & Partial<Pick<GpuCapabilities, "adapter" | "software" | "f16" | "subgroups" | "timestamps">>
+    & {
+      readonly limits?: Partial<GpuLimits>;
+    } = {},
 ): GpuCapabilities {
   const limits = { ...DEFAULT_LIMITS, ...known.limits };
   return {
     name: "webgpu",
     adapter: known.adapter ?? "any",
+    software: known.software ?? false,
     f16: known.f16 ?? false,
     subgroups: known.subgroups ?? false,
     timestamps: known.timestamps ?? false,

@@ -137,9 +137,10 @@ export async function requestDevice(
       });
     });
     if (device === undefined) continue;
-    const { vendor, architecture, device: name, description } = adapter.info;
+    const { vendor, architecture, device: name, description, isFallbackAdapter } = adapter.info;
     const capabilities = gpuCapabilities({
       adapter: description || [vendor, architecture, name].filter(Boolean).join(" ") || "unnamed",
+      software: isFallbackAdapter,
       f16: features.includes("shader-f16"),
       subgroups: features.includes("subgroups"),
       timestamps: features.includes("timestamp-query"),

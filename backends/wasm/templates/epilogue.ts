@@ -14,7 +14,7 @@ import type {
 import type { Local, ModuleBuilder } from "../encoder.ts";
 import { emitInto } from "../emit/loop_kernel.ts";
 import { addresses, i32s } from "./control_flow.ts";
-import type { MatmulRoles } from "./matmul_roles.ts";
+import type { MatmulRoles } from "../../matmul_roles.ts";
 import type { Range } from "./operands.ts";
 import { boundBuffers, type KernelFunction } from "./template.ts";
 

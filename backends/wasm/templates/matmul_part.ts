@@ -26,7 +26,7 @@ import {
   whileBelow,
 } from "./control_flow.ts";
 import { callEpilogue, emitEpilogue, type SumsShape } from "./epilogue.ts";
-import { assignRoles, type MatmulRoles } from "./matmul_roles.ts";
+import { assignRoles, type MatmulRoles } from "../../matmul_roles.ts";
 import { packsRows, type TermAxes, termAxes, type TermEmitter } from "./matmul_term.ts";
 import type { Microkernel } from "./microkernel.ts";
 import { packedRowsBytes, type Range } from "./operands.ts";

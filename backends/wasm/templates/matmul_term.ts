@@ -2,7 +2,8 @@
 import type { MatmulTerm } from "../../../compiler/loop_ir.ts";
 import type { FunctionBuilder, Local } from "../encoder.ts";
 import { localPlus } from "./control_flow.ts";
-import { axesOfTerm, type MatmulRoles, type Side, sumAxes } from "./matmul_roles.ts";
+import type { MatmulRoles, Side } from "../../matmul_roles.ts";
+import { axesOfTerm, sumAxes } from "./matmul_roles.ts";
 import type { AxisList } from "./offset_table.ts";
 import type { Range } from "./operands.ts";
 import { chooseRowPacking } from "./pack_rows.ts";

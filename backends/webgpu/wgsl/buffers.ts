@@ -21,7 +21,7 @@ export interface BindingLayout {
 }
 
 /** What the elements of a binding's array are. */
-type Element = "f32" | "i32" | "u32" | "atomic<u32>";
+type Element = "f32" | "i32" | "u32" | "atomic<u32>" | "vec4<f32>";
 
 interface DeclaredBinding {
   readonly name: string;
@@ -48,6 +48,17 @@ function elementOf(buffers: readonly KernelBuffer[]): Element {
   return elements.size === 1 && only !== undefined ? only : "u32";
 }
 
+/** Whether the binding can be an array of vec4: all in it are f32 that are only read, in whole fours. */
+function canBeWide(
+  buffers: readonly KernelBuffer[],
+  places: readonly (BufferPlace | undefined)[],
+  bytes: number,
+): boolean {
+  return bytes % 16 === 0 &&
+    buffers.every(({ dtype, access }) => dtype === "f32" && access === "read") &&
+    places.every((place) => (place?.offset ?? 0) % 16 === 0);
+}
+
 function scalarOf(dtype: DType): "f32" | "i32" | "u32" {
   return dtype === "f32" || dtype === "i32" ? dtype : "u32";
 }
@@ -58,20 +69,24 @@ export class WgslBuffers {
   readonly #bindings: readonly DeclaredBinding[];
   readonly #bound: readonly BoundBuffer[];
 
+  /** @param wide Buffers that are best read by fours; {@linkcode isWide} tells which of them can be. */
   constructor(
     buffers: readonly KernelBuffer[],
     layout: BindingLayout,
     names: Names,
     library: Library,
+    wide: ReadonlySet<KernelBuffer> = new Set(),
   ) {
     this.#library = library;
     const bound = buffers.filter(({ access }) => access !== "scratch");
     this.#bindings = layout.bindings.map((bytes, binding) => {
       const here = bound.filter((_, at) => layout.places[at]?.binding === binding);
+      const places = layout.places.filter((place) => place.binding === binding);
+      const byFours = here.some((buffer) => wide.has(buffer)) && canBeWide(here, places, bytes);
       const name = [...new Set(here.map((buffer) => buffer.name))].slice(0, 3).join("_");
       return {
         name: names.unique(name || "unused"),
-        element: elementOf(here),
+        element: byFours ? "vec4<f32>" : elementOf(here),
         words: Math.max(1, Math.ceil(bytes / 4)),
       };
     });
@@ -87,9 +102,10 @@ export class WgslBuffers {
 
   /** The module's binding declarations, all in group 0. */
   declarations(): string[] {
-    return this.#bindings.map(({ name, element, words }, at) =>
-      `@group(0) @binding(${at}) var<storage, read_write> ${name}: array<${element}, ${words}>;`
-    );
+    return this.#bindings.map(({ name, element, words }, at) => {
+      const length = element === "vec4<f32>" ? words / 4 : words;
+      return `@group(0) @binding(${at}) var<storage, read_write> ${name}: array<${element}, ${length}>;`;
+    });
   }
 
   /** The buffer's name in WGSL. */
@@ -103,10 +119,24 @@ export class WgslBuffers {
     return dtype === "f32" && binding.element === "f32" && base === 0;
   }
 
+  /** Whether four f32 can be loaded at once. */
+  isWide(buffer: number): boolean {
+    return this.#at(buffer).binding.element === "vec4<f32>";
+  }
+
+  /** The four elements from an index on that is a multiple of four, as a vec4; of a wide buffer. */
+  loadFour(buffer: number, index: string): string {
+    const { binding, base } = this.#at(buffer);
+    return `${binding.name}[(${shifted(index, base)}) >> 2u]`;
+  }
+
   /** The element at an index (text of type i32), as its scalar type. */
   load(buffer: number, index: string): string {
     const { binding, dtype, base } = this.#at(buffer);
     const place = shifted(index, base);
+    if (binding.element === "vec4<f32>") {
+      return `${binding.name}[(${place}) >> 2u][(${place}) & 3]`;
+    }
     if (isHalf(dtype)) {
       const word = this.#word(binding, `(${place}) >> 1u`);
       const bits = `(${word} >> ((u32(${place}) & 1u) * 16u)) & 0xffffu`;

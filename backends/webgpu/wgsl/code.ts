@@ -12,9 +12,14 @@ export class Code {
     for (const line of lines) this.lines.push(INDENT.repeat(this.#depth) + line);
   }
 
+  /** Adds `{ ... }` around what `body` adds. */
+  scope(body: () => void): void {
+    this.block("", body);
+  }
+
   /** Adds `header { ... }` around what `body` adds. */
   block(header: string, body: () => void): void {
-    this.add(`${header} {`);
+    this.add(header === "" ? "{" : `${header} {`);
     this.#depth++;
     body();
     this.#depth--;

@@ -20,6 +20,8 @@ export interface Dispatch {
 export interface EmitOptions {
   readonly layout: BindingLayout;
   readonly limits: GpuLimits;
+  /** Whether the device is a driver in software. */
+  readonly software: boolean;
   /** Lines for the top of the module: what the kernel computes, and for whom. */
   readonly comment: readonly string[];
 }
@@ -33,9 +35,14 @@ export class ModuleWriter implements ExpressionContext {
   readonly written: ReadonlySet<number>;
   readonly #options: EmitOptions;
 
-  constructor(kernel: { readonly buffers: readonly KernelBuffer[] }, options: EmitOptions) {
+  /** @param wide Buffers that are best read by fours. */
+  constructor(
+    kernel: { readonly buffers: readonly KernelBuffer[] },
+    options: EmitOptions,
+    wide: ReadonlySet<KernelBuffer> = new Set(),
+  ) {
     this.#options = options;
-    this.buffers = new WgslBuffers(kernel.buffers, options.layout, this.names, this.library);
+    this.buffers = new WgslBuffers(kernel.buffers, options.layout, this.names, this.library, wide);
     this.written = new Set(
       kernel.buffers.flatMap(({ access }, at) => access === "read" ? [] : [at]),
     );

@@ -9,9 +9,7 @@ const TAKEN = new Set(
     "select sign sin sqrt step tan tanh trunc item lane column group local active as async await " +
     "read write read_write storage private workgroup function uniform target module new null not " +
     "pass self static super this throw try type typeof using void where with yield final from of " +
-    "half precise shared signed unsigned common cast batch row at k acc thread key query score " +
-    "loaded sums along_k value first j c cotangent result largest sum delta log_sum key_grad " +
-    "value_grad probability query_row").split(" "),
+    "half precise shared signed unsigned common cast").split(" "),
 );
 
 /** Gives out names that no other of the module has. */

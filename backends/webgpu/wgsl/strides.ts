@@ -1,46 +1,68 @@
 /** Index arithmetic of strided views, as WGSL text. */
 
-/** Axes that one flat number runs over, outermost first. */
-interface StridedAxis {
+/** One axis: how many steps, and how many elements a step moves. */
+export interface StridedAxis {
   readonly extent: number;
   readonly stride: number;
 }
 
-/**
- * Where a flat, row-major number over axes of these extents leads to: the sum of each axis' index times
- * its stride, with as few divisions as can be. `flat` is cheap text of type i32.
- */
-export function stridedOffset(
-  flat: string,
-  extents: readonly number[],
-  strides: readonly number[],
-): string {
-  const axes = mergeAxes(extents.map((extent, at) => ({ extent, stride: strides[at] ?? 0 })));
-  let inner = 1;
-  const terms: string[] = [];
-  axes.toReversed().forEach(({ extent, stride }, at) => {
-    const outermost = at === axes.length - 1;
-    const quotient = inner === 1 ? flat : `(${flat} / ${inner})`;
-    const index = outermost ? quotient : `(${quotient} % ${extent})`;
-    if (stride !== 0) terms.push(stride === 1 ? index : `${index} * ${stride}`);
-    inner *= extent;
-  });
-  return terms.length === 0 ? "0" : terms.join(" + ");
-}
+/** Strided axes that one flat, row-major number runs over, outermost first. */
+export class Strides {
+  /** Product of the extents. */
+  readonly extent: number;
+  /** With neighbours through which memory is walked at one stride as one axis. */
+  readonly #axes: readonly StridedAxis[];
 
-/** Axes through which memory is walked at one stride are one axis. */
-function mergeAxes(axes: readonly StridedAxis[]): StridedAxis[] {
-  const merged: StridedAxis[] = [];
-  for (const axis of axes) {
-    if (axis.extent === 1) continue;
-    const last = merged.at(-1);
-    if (last !== undefined && last.stride === axis.stride * axis.extent) {
-      merged[merged.length - 1] = { extent: last.extent * axis.extent, stride: axis.stride };
-    } else {
-      merged.push(axis);
+  constructor(axes: readonly StridedAxis[]) {
+    this.extent = sizeOf(axes.map(({ extent }) => extent));
+    const merged: StridedAxis[] = [];
+    for (const axis of axes) {
+      if (axis.extent === 1) continue;
+      const before = merged.at(-1);
+      if (before !== undefined && before.stride === axis.extent * axis.stride) {
+        merged[merged.length - 1] = { extent: before.extent * axis.extent, stride: axis.stride };
+      } else {
+        merged.push(axis);
+      }
     }
+    this.#axes = merged;
   }
-  return merged;
+
+  /** Elements between neighbours of the innermost axis. */
+  get step(): number {
+    return this.#axes.at(-1)?.stride ?? 0;
+  }
+
+  /** Whether all steps are alike. */
+  get isEven(): boolean {
+    return this.#axes.length <= 1;
+  }
+
+  /** Whether no step moves anything. */
+  get stays(): boolean {
+    return this.#axes.every(({ stride }) => stride === 0);
+  }
+
+  /** Whether four elements from any multiple of four on are neighbours, and there are whole fours. */
+  get comesInFours(): boolean {
+    const last = this.#axes.at(-1);
+    return last?.stride === 1 && last.extent % 4 === 0 &&
+      this.#axes.slice(0, -1).every(({ stride }) => stride % 4 === 0);
+  }
+
+  /** Whether every step moves a multiple of four elements. */
+  get movesByFours(): boolean {
+    return this.#axes.every(({ stride }) => stride % 4 === 0);
+  }
+
+  /** Where a number leads to, with as few divisions as can be. `flat` is cheap text of type i32. */
+  offset(flat: string): string {
+    const indices = axisIndices(flat, this.#axes.map(({ extent }) => extent));
+    return sumOf(...this.#axes.map(({ stride }, at) => {
+      const index = indices[at] ?? "0";
+      return stride === 0 ? 0 : scaled(/^\w+$/.test(index) ? index : `(${index})`, stride);
+    }));
+  }
 }
 
 /** The index along each axis of a flat, row-major number. */
@@ -50,16 +72,28 @@ export function axisIndices(flat: string, extents: readonly number[]): string[] 
   for (let at = extents.length - 1; at >= 0; at--) {
     const extent = extents[at] ?? 1;
     const quotient = inner === 1 ? flat : `${flat} / ${inner}`;
-    texts.unshift(extent === 1 ? "0" : at === 0 ? quotient : `(${quotient}) % ${extent}`);
+    texts.unshift(extent === 1 ? "0" : at === 0 ? quotient : `${quotient} % ${extent}`);
     inner *= extent;
   }
   return texts;
 }
 
-/** A sum of terms, without those that are 0. */
-export function sumText(...terms: readonly (string | number)[]): string {
-  const kept = terms.map(String).filter((term) => term !== "0");
-  return kept.length === 0 ? "0" : kept.join(" + ");
+/** The sum of texts and numbers, without zeros. */
+export function sumOf(...terms: readonly (string | number)[]): string {
+  const constant = terms.reduce<number>(
+    (sum, term) => typeof term === "number" ? sum + term : sum,
+    0,
+  );
+  const texts = terms.filter((term) => typeof term === "string" && term !== "0");
+  if (texts.length === 0) return String(constant);
+  const sum = texts.join(" + ");
+  if (constant === 0) return sum;
+  return constant < 0 ? `${sum} - ${-constant}` : `${sum} + ${constant}`;
+}
+
+/** `name * by + plus`. */
+export function scaled(name: string, by: number, plus = 0): string {
+  return sumOf(by === 1 ? name : `${name} * ${by}`, plus);
 }
 
 /** The product of extents. */

@@ -15,6 +15,6 @@ fn main(
   if (item >= 15) { return; }
   let block = item / 15;
   let u = block;
-  let c_1 = item % 15;
-  out0[c_1] = ((in1[c_1] * 2.0) + 1.0);
+  let c = item % 15;
+  out0[c] = ((in1[c] * 2.0) + 1.0);
 }

@@ -29,7 +29,7 @@ fn main(
   if (item >= 6) { return; }
   let block = item / 6;
   let u = block;
-  let c_1 = item % 6;
-  atomicAnd(&out0[(c_1) >> 1u], ~(0xffffu << ((u32(c_1) & 1u) * 16u)));
-  atomicOr(&out0[(c_1) >> 1u], to_bf16(round_to_bf16(from_f16((in1[(c_1) >> 1u] >> ((u32(c_1) & 1u) * 16u)) & 0xffffu))) << ((u32(c_1) & 1u) * 16u));
+  let c = item % 6;
+  atomicAnd(&out0[(c) >> 1u], ~(0xffffu << ((u32(c) & 1u) * 16u)));
+  atomicOr(&out0[(c) >> 1u], to_bf16(round_to_bf16(from_f16((in1[(c) >> 1u] >> ((u32(c) & 1u) * 16u)) & 0xffffu))) << ((u32(c) & 1u) * 16u));
 }

@@ -39,8 +39,8 @@ fn main(
   let item = i32(group.x);
   let r = item;
   var acc0: f32 = -infinity_f32();
-  for (var c_1 = i32(lane); c_1 < 200; c_1 += 64) {
-    acc0 = max_f32(acc0, in0[((r * 200) + c_1)]);
+  for (var c = i32(lane); c < 200; c += 64) {
+    acc0 = max_f32(acc0, in0[((r * 200) + c)]);
   }
   shared_f32[lane] = acc0;
   workgroupBarrier();
@@ -53,8 +53,8 @@ fn main(
   acc0 = shared_f32[0u];
   workgroupBarrier();
   var acc1: f32 = 0.0;
-  for (var c_2 = i32(lane); c_2 < 200; c_2 += 64) {
-    acc1 = acc1 + exp_f32((in0[((r * 200) + c_2)] - acc0));
+  for (var c_1 = i32(lane); c_1 < 200; c_1 += 64) {
+    acc1 = acc1 + exp_f32((in0[((r * 200) + c_1)] - acc0));
   }
   shared_f32[lane] = acc1;
   workgroupBarrier();
@@ -66,8 +66,8 @@ fn main(
   }
   acc1 = shared_f32[0u];
   workgroupBarrier();
-  for (var c_3 = i32(lane); c_3 < 200; c_3 += 64) {
-    let add_value = ((r * 200) + c_3);
+  for (var c_2 = i32(lane); c_2 < 200; c_2 += 64) {
+    let add_value = ((r * 200) + c_2);
     out1[add_value] = (exp_f32((in0[add_value] - acc0)) * (1.0 / acc1));
   }
 }

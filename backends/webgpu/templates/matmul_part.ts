@@ -1,0 +1,344 @@
+/** One part of a matmul as a WGSL function: the sums of a tile, in registers, then the epilogue. */
+import type { MatmulPart, MatmulTerm } from "../../../compiler/loop_ir.ts";
+import type { MatmulRoles, RoleAxis, Side } from "../../matmul_roles.ts";
+import { Code } from "../wgsl/code.ts";
+import type { EpilogueFunction } from "./matmul_epilogue.ts";
+import {
+  type LoadForm,
+  type MatmulContext,
+  type OperandView,
+  type OwnElements,
+  SideReader,
+  type Stage,
+  STEPS,
+} from "./matmul_operand.ts";
+import { scaled, sizeOf, Strides, sumOf } from "../wgsl/strides.ts";
+import { type PartExtents, type Tile, workgroupsOf } from "./tile.ts";
+
+/** What all parts of a kernel share. */
+export interface PartContext extends MatmulContext {
+  readonly tile: Tile;
+  /** Where operands are staged, where the tile has it so. */
+  readonly stages: { readonly a: Stage; readonly b: Stage } | undefined;
+  /** Where the slices of a sum meet, if there are several. */
+  readonly halves: string | undefined;
+}
+
+/** A part with what is known of it before its function is written. */
+export interface PreparedPart {
+  readonly roles: MatmulRoles;
+  readonly extents: PartExtents;
+  /** The terms that have something to sum. */
+  readonly terms: readonly PreparedTerm[];
+}
+
+interface PreparedTerm {
+  readonly a: SideReader;
+  readonly b: SideReader;
+  readonly k: number;
+}
+
+/** The product of the axes' extents. */
+export function extentOf(axes: readonly RoleAxis[]): number {
+  return sizeOf(axes.map(({ extent }) => extent));
+}
+
+/** The length of a term's sums. */
+export function sumLength({ k }: MatmulTerm): number {
+  return sizeOf(k);
+}
+
+/** Finds out how the part's operands are read. */
+export function preparePart(
+  context: MatmulContext,
+  part: MatmulPart,
+  roles: MatmulRoles,
+  extents: PartExtents,
+): PreparedPart {
+  const terms = part.terms.flatMap((term, index): PreparedTerm[] => {
+    const k = sumLength(term);
+    if (k === 0) return [];
+    const reader = (side: Side) =>
+      new SideReader(context, side, operandView(roles, term, index, side));
+    return [{ a: reader("a"), b: reader("b"), k }];
+  });
+  return { roles, extents, terms };
+}
+
+/** How a term's operand lies along a part's axes. */
+export function operandView(
+  { batch, m, n }: MatmulRoles,
+  term: MatmulTerm,
+  index: number,
+  side: Side,
+): OperandView {
+  const { buffer, offset, kStrides } = term[side];
+  const strides = (axes: readonly RoleAxis[]) =>
+    new Strides(
+      axes.map(({ extent, strides }) => ({ extent, stride: strides[index]?.[side] ?? 0 })),
+    );
+  const k = new Strides(term.k.map((extent, at) => ({ extent, stride: kStrides[at] ?? 0 })));
+  return { buffer, offset, batch: strides(batch), free: strides(side === "a" ? m : n), k };
+}
+
+/** Writes the function of (tile's number, lane) that computes one tile of a part. */
+export function writePart(
+  context: PartContext,
+  prepared: PreparedPart,
+  epilogue: EpilogueFunction,
+  name: string,
+): string[] {
+  return new PartWriter(context, prepared, epilogue).write(name);
+}
+
+class PartWriter {
+  readonly #context: PartContext;
+  readonly #part: PreparedPart;
+  readonly #epilogue: EpilogueFunction;
+  readonly #code = new Code();
+  readonly #rows: OwnElements;
+  readonly #columns: OwnElements;
+
+  constructor(context: PartContext, part: PreparedPart, epilogue: EpilogueFunction) {
+    this.#context = context;
+    this.#part = part;
+    this.#epilogue = epilogue;
+    const { columns, ownRows, ownColumns } = context.tile;
+    this.#rows = { count: ownRows, first: this.#name("own_row"), offset: (at) => at };
+    // Fours of columns lie apart, so that neighbours read neighbouring fours.
+    const apart = 4 * columns / ownColumns;
+    this.#columns = {
+      count: ownColumns,
+      first: this.#name("own_column"),
+      offset: (at) => Math.floor(at / 4) * apart + at % 4,
+    };
+  }
+
+  #name(word: string): string {
+    return this.#context.locals.of(word);
+  }
+
+  write(name: string): string[] {
+    const code = this.#code;
+    const { slices } = this.#context.tile;
+    this.#writePlace();
+    this.#writeEarlyEnd();
+    for (const sum of this.#sums()) code.add(`var ${sum} = vec4<f32>();`);
+    for (const term of this.#part.terms) code.scope(() => this.#writeTerm(term));
+    if (slices > 1) {
+      if (this.#part.terms.length > 0) this.#writeMeeting();
+      code.add(`if (${this.#name("slice")} > 0) { return; }`);
+    }
+    this.#writeResults();
+    return [
+      `fn ${name}(${this.#name("tile")}: i32, ${this.#name("invocation")}: i32) {`,
+      ...code.lines,
+      "}",
+    ];
+  }
+
+  /** Names where the workgroup's tile is, and what of it is the invocation's. */
+  #writePlace(): void {
+    const code = this.#code;
+    const { tile } = this.#context;
+    const { batch, rows, columns } = this.#part.extents;
+    const number = this.#name("tile");
+    const [rowTiles, columnTiles] = [
+      Math.ceil(rows / tile.rows),
+      Math.ceil(columns / tile.columns),
+    ];
+    const quotient = (by: number) => by === 1 ? number : `${number} / ${by}`;
+    const tileRow = batch === 1 ? quotient(columnTiles) : `${quotient(columnTiles)} % ${rowTiles}`;
+    const tileColumn = columnTiles === 1 ? "0" : `${number} % ${columnTiles}`;
+    const times = (text: string, by: number) =>
+      /[/%]/.test(text) ? `(${text}) * ${by}` : scaled(text, by);
+    code.add(
+      `let ${this.#name("batch")} = ${batch === 1 ? "0" : quotient(rowTiles * columnTiles)};`,
+      `let ${this.#name("first_row")} = ${rowTiles === 1 ? "0" : times(tileRow, tile.rows)};`,
+      `let ${this.#name("first_column")} = ${
+        columnTiles === 1 ? "0" : times(tileColumn, tile.columns)
+      };`,
+    );
+    const lane = this.#name("invocation");
+    const [across, down] = [tile.columns / tile.ownColumns, tile.rows / tile.ownRows];
+    code.add(
+      `let ${this.#name("own_column")} = ${
+        down === 1 && tile.slices === 1 ? lane : `(${lane} % ${across})`
+      } * 4;`,
+      `let ${this.#name("own_row")} = ${
+        down === 1 ? "0" : `(${lane} / ${across} % ${down}) * ${tile.ownRows}`
+      };`,
+    );
+    if (tile.slices > 1) code.add(`let ${this.#name("slice")} = ${lane} / ${across * down};`);
+  }
+
+  /** Ends an invocation whose results all lie beyond the edges, if no other waits for it. */
+  #writeEarlyEnd(): void {
+    const { tile, stages } = this.#context;
+    if (stages !== undefined || tile.slices > 1) return;
+    const { rows, columns } = this.#part.extents;
+    const beyond = (extent: number, size: number, first: string, own: string) =>
+      extent % size === 0 ? [] : [`${sumOf(this.#name(first), this.#name(own))} >= ${extent}`];
+    const conditions = [
+      ...beyond(rows, tile.rows, "first_row", "own_row"),
+      ...beyond(columns, tile.columns, "first_column", "own_column"),
+    ];
+    if (conditions.length > 0) this.#code.add(`if (${conditions.join(" || ")}) { return; }`);
+  }
+
+  /** The variables that hold the sums, four columns each. */
+  #sums(): string[] {
+    const { ownRows, ownColumns } = this.#context.tile;
+    return Array.from(
+      { length: ownRows * ownColumns / 4 },
+      (_, at) => this.#sum(Math.floor(at / (ownColumns / 4)), at % (ownColumns / 4)),
+    );
+  }
+
+  #sum(row: number, four: number): string {
+    return this.#name(`sum_${row}_${four}`);
+  }
+
+  /** Adds a term's products to the sums. */
+  #writeTerm(term: PreparedTerm): void {
+    const { tile, stages } = this.#context;
+    const { rows, columns } = this.#part.extents;
+    const fits = { a: rows % tile.rows === 0, b: columns % tile.columns === 0 };
+    const starts = { a: this.#name("first_row"), b: this.#name("first_column") };
+    for (const side of ["a", "b"] as const) {
+      const reader = term[side];
+      reader.writeBase(this.#code, this.#name("batch"));
+      if (stages === undefined) {
+        reader.writeOwnPlaces(this.#code, this.#own(side), starts[side], fits[side]);
+      } else {
+        const lane = this.#name("invocation");
+        reader.writeStagePlaces(this.#code, stages[side], lane, starts[side], fits[side]);
+      }
+    }
+    if (stages === undefined) this.#writeDirectTerm(term);
+    else this.#writeStagedTerm(term, stages);
+  }
+
+  #own(side: "a" | "b"): OwnElements {
+    return side === "a" ? this.#rows : this.#columns;
+  }
+
+  /** All steps, without workgroup memory; slices take turns. */
+  #writeDirectTerm(term: PreparedTerm): void {
+    const code = this.#code;
+    const { slices } = this.#context.tile;
+    const k = this.#name("k");
+    const whole = term.k - term.k % STEPS;
+    const loop = (start: number, end: number, steps: number) => {
+      if (start >= end) return;
+      if (end - start <= steps && slices === 1) {
+        return code.scope(() => {
+          code.add(`let ${k} = ${start};`);
+          this.#writeSteps(term, k, steps);
+        });
+      }
+      const first = slices === 1 ? start : sumOf(scaled(this.#name("slice"), steps), start);
+      const header = `for (var ${k} = ${first}; ${k} < ${end}; ${k} += ${steps * slices})`;
+      code.block(header, () => this.#writeSteps(term, k, steps));
+    };
+    loop(0, whole, STEPS);
+    loop(whole, term.k, 1);
+  }
+
+  /** Blocks of as many steps as are staged at a time; beyond the end they are zeros. */
+  #writeStagedTerm(term: PreparedTerm, stages: NonNullable<PartContext["stages"]>): void {
+    const code = this.#code;
+    const { depth } = this.#context.tile;
+    const start = this.#name("k_start");
+    const end = term.k % depth === 0 ? undefined : term.k;
+    code.block(`for (var ${start} = 0; ${start} < ${term.k}; ${start} += ${depth})`, () => {
+      for (const side of ["a", "b"] as const) {
+        term[side].writeStaging(code, stages[side], this.#name("invocation"), start, end);
+      }
+      code.add("workgroupBarrier();");
+      this.#writeStagedSteps(term, depth);
+      code.add("workgroupBarrier();");
+    });
+  }
+
+  #writeStagedSteps(term: PreparedTerm, depth: number): void {
+    const step = this.#name("step");
+    this.#code.block(
+      `for (var ${step} = 0; ${step} < ${depth}; ${step} += ${STEPS})`,
+      () => this.#writeSteps(term, step, STEPS),
+    );
+  }
+
+  /** Some steps of the sums: `k` is the first's variable, within the stage where there is one. */
+  #writeSteps(term: PreparedTerm, k: string, steps: number): void {
+    const { tile, stages } = this.#context;
+    const form: LoadForm = { staged: stages !== undefined, steps };
+    for (const side of ["a", "b"] as const) {
+      if (stages === undefined) term[side].writeDirectLoads(this.#code, this.#own(side), k, steps);
+      else term[side].writeStagedLoads(this.#code, this.#own(side), stages[side], k, steps);
+    }
+    for (let step = 0; step < steps; step++) {
+      for (let row = 0; row < tile.ownRows; row++) {
+        const left = term.a.element(this.#rows, row, step, form);
+        for (let four = 0; four < tile.ownColumns / 4; four++) {
+          const right = term.b.four(this.#columns, 4 * four, step, form);
+          const sum = this.#sum(row, four);
+          this.#code.add(`${sum} = fma(vec4<f32>(${left}), ${right}, ${sum});`);
+        }
+      }
+    }
+  }
+
+  /** Adds up what the slices have, always in the same order. */
+  #writeMeeting(): void {
+    const code = this.#code;
+    const { tile, halves } = this.#context;
+    const [slice, lane] = [this.#name("slice"), this.#name("invocation")];
+    const sums = this.#sums();
+    const lanes = tile.rows / tile.ownRows * (tile.columns / tile.ownColumns);
+    for (let half = tile.slices / 2; half >= 1; half /= 2) {
+      const place = (from: number, at: number) =>
+        `${halves}[${sumOf(lane, at * half * lanes - from * lanes)}]`;
+      code.block(`if (${slice} >= ${half} && ${slice} < ${2 * half})`, () => {
+        sums.forEach((sum, at) => code.add(`${place(half, at)} = ${sum};`));
+      });
+      code.add("workgroupBarrier();");
+      code.block(`if (${slice} < ${half})`, () => {
+        sums.forEach((sum, at) => code.add(`${sum} += ${place(0, at)};`));
+      });
+      if (half > 1) code.add("workgroupBarrier();");
+    }
+  }
+
+  /** Hands the sums to the epilogue, four at a time: in a loop, since the epilogue may be long. */
+  #writeResults(): void {
+    const { tile } = this.#context;
+    const fours = tile.ownColumns / 4;
+    const sums = this.#sums();
+    const [results, at] = [this.#name("results"), this.#name("at")];
+    const [row, four] = fours === 1 ? [at, "0"] : [`${at} / ${fours}`, `${at} % ${fours}`];
+    const apart = this.#columns.offset(4);
+    const place = [
+      this.#name("batch"),
+      sumOf(this.#name("first_row"), this.#name("own_row"), row),
+      sumOf(
+        this.#name("first_column"),
+        this.#name("own_column"),
+        fours === 1 ? "0" : `(${four}) * ${apart}`,
+      ),
+    ];
+    this.#code.add(
+      `var ${results} = array<vec4<f32>, ${sums.length}>(${sums.join(", ")});`,
+    );
+    this.#code.block(
+      `for (var ${at} = 0; ${at} < ${sums.length}; ${at}++)`,
+      () =>
+        this.#code.add(`${this.#epilogue.name}(${[...place, `${results}[${at}]`].join(", ")});`),
+    );
+  }
+}
+
+/** Workgroups that a part takes. */
+export function tilesOf(tile: Tile, { extents }: PreparedPart): number {
+  return workgroupsOf(tile, extents);
+}

@@ -1,0 +1,166 @@
+/** How a matmul's result is divided among workgroups and their invocations. */
+import type { GpuLimits } from "../capabilities.ts";
+
+/** One way to divide the work. All sizes are powers of two. */
+export interface Tile {
+  /** Rows and columns of the result that a workgroup computes. */
+  readonly rows: number;
+  readonly columns: number;
+  /** Rows and columns that an invocation computes in registers; columns come in fours. */
+  readonly ownRows: number;
+  readonly ownColumns: number;
+  /** Elements of the sums that are brought to workgroup memory at a time; a multiple of four. */
+  readonly depth: number;
+  /** Whether the operands go through workgroup memory. */
+  readonly staged: boolean;
+  /** Invocations that share out each sum; 1 where operands are staged. */
+  readonly slices: number;
+}
+
+/** The configurations that there are. */
+export const TILES = {
+  large: staged(128, 128, 8, 8, 8),
+  medium: staged(64, 64, 4, 4, 16),
+  small: staged(32, 32, 4, 4, 16),
+  /** No workgroup memory: the caches serve the invocations that read the same. */
+  direct: direct(32, 32, 4, 4, 1),
+  wideDirect: direct(64, 64, 8, 8, 1),
+  rowDirect: direct(1, 64, 1, 4, 1),
+  /** For few results and long sums. */
+  deep: direct(16, 16, 4, 4, 16),
+  /** For few rows. */
+  thin: direct(4, 64, 4, 4, 8),
+  row: direct(1, 64, 1, 4, 8),
+} as const satisfies Readonly<Record<string, Tile>>;
+
+/** Name of a configuration. */
+export type TileName = keyof typeof TILES;
+
+function staged(
+  rows: number,
+  columns: number,
+  ownRows: number,
+  ownColumns: number,
+  depth: number,
+): Tile {
+  return { rows, columns, ownRows, ownColumns, depth, staged: true, slices: 1 };
+}
+
+function direct(
+  rows: number,
+  columns: number,
+  ownRows: number,
+  ownColumns: number,
+  slices: number,
+): Tile {
+  const whole = { rows, columns, ownRows, ownColumns, slices };
+  return { ...whole, depth: 4, staged: false };
+}
+
+/** What matters of a device for how work is divided. */
+export interface TileDevice {
+  readonly limits: GpuLimits;
+  /** Whether it is a processor that runs a driver in software. */
+  readonly software: boolean;
+}
+
+/** Sizes of one part of a matmul. */
+export interface PartExtents {
+  readonly batch: number;
+  readonly rows: number;
+  readonly columns: number;
+  /** Length of the sums, of all terms. */
+  readonly k: number;
+}
+
+/** Invocations of a workgroup. */
+export function invocationsOf({ rows, columns, ownRows, ownColumns, slices }: Tile): number {
+  return rows / ownRows * (columns / ownColumns) * slices;
+}
+
+/** Bytes of workgroup memory, at most: a staged row of sums has a place left empty behind it. */
+export function workgroupBytes(tile: Tile): number {
+  const { rows, columns, depth, staged, slices } = tile;
+  if (staged) return 4 * depth * (rows + 4 + columns + 4);
+  return slices > 1 ? 4 * rows * columns * slices / 2 : 0;
+}
+
+/** Workgroups that compute a part. */
+export function workgroupsOf(tile: Tile, { batch, rows, columns }: PartExtents): number {
+  return batch * Math.ceil(rows / tile.rows) * Math.ceil(columns / tile.columns);
+}
+
+/** Whether a device can run it. */
+export function fits(tile: Tile, limits: GpuLimits): boolean {
+  const invocations = invocationsOf(tile);
+  return invocations <= limits.maxComputeInvocationsPerWorkgroup &&
+    invocations <= limits.maxComputeWorkgroupSizeX &&
+    workgroupBytes(tile) <= limits.maxComputeWorkgroupStorageSize;
+}
+
+/** With fewer workgroups than this a tile leaves much of a device idle. */
+const BUSY = { large: 128, medium: 48, small: 48, wideDirect: 4 } as const;
+/** A tile may compute this many times as many elements as there are, edges included. */
+const MOST_WASTE = 1.35;
+/** Shorter sums are not worth sharing out. */
+const LONG_SUM = 128;
+
+/**
+ * The largest tile that gives enough workgroups and computes little beyond the edges; with fewer
+ * results than keep a device busy, one that shares out the sums.
+ */
+export function chooseTile(parts: readonly PartExtents[], device: TileDevice): Tile {
+  const candidates = device.software ? softwareCandidates(parts) : gpuCandidates(parts);
+  // One invocation for every row: any device runs it.
+  const chosen = [...candidates, TILES.direct, direct(1, 4, 1, 4, 1)]
+    .find((tile) => fits(tile, device.limits));
+  if (chosen === undefined) throw new RangeError("The device runs no invocations");
+  return chosen;
+}
+
+function gpuCandidates(parts: readonly PartExtents[]): Tile[] {
+  const rows = mostRows(parts);
+  const staged = (["large", "medium", "small"] as const)
+    .filter((name) => {
+      const tile = TILES[name];
+      const computed = groupsOf(tile, parts) * tile.rows * tile.columns;
+      return groupsOf(tile, parts) >= BUSY[name] && computed <= MOST_WASTE * resultsOf(parts);
+    });
+  const isLong = Math.max(...parts.map(({ k }) => k)) >= LONG_SUM;
+  return [
+    ...(isLong && rows === 1 ? [TILES.row] : isLong && rows <= 4 ? [TILES.thin] : []),
+    ...staged.map((name) => TILES[name]),
+    isLong ? TILES.deep : TILES.direct,
+  ];
+}
+
+/** For a driver in software: workgroup memory is memory like any other, and barriers are slow. */
+function softwareCandidates(parts: readonly PartExtents[]): Tile[] {
+  return [TILES.wideDirect, TILES.direct, TILES.rowDirect].filter((tile) => {
+    const { ownRows, ownColumns } = tile;
+    const up = (extent: number, by: number) => Math.ceil(extent / by) * by;
+    // Invocations beyond the edges end at once.
+    const computed = total(
+      parts,
+      ({ batch, rows, columns }) => batch * up(rows, ownRows) * up(columns, ownColumns),
+    );
+    const busy = tile !== TILES.wideDirect || groupsOf(tile, parts) >= BUSY.wideDirect;
+    return busy && computed <= MOST_WASTE * resultsOf(parts);
+  });
+}
+
+function total(parts: readonly PartExtents[], count: (part: PartExtents) => number): number {
+  return parts.reduce((sum, part) => sum + count(part), 0);
+}
+
+function groupsOf(tile: Tile, parts: readonly PartExtents[]): number {
+  return total(parts, (part) => workgroupsOf(tile, part));
+}
+
+function resultsOf(parts: readonly PartExtents[]): number {
+  return total(parts, ({ batch, rows, columns }) => batch * rows * columns);
+}
+
+function mostRows(parts: readonly PartExtents[]): number {
+  return Math.max(...parts.map(({ rows }) => rows));
+}

@@ -1,0 +1,120 @@
+/** The templates' kernels on WebGPU, one by one, against their definitions. */
+import { emitAttention } from "../../backends/webgpu/templates/attention.ts";
+import { emitAttentionGrad } from "../../backends/webgpu/templates/attention_grad.ts";
+import { sharedDevice } from "../../backends/webgpu/device.ts";
+import { emitMatmul } from "../../backends/webgpu/templates/matmul.ts";
+import { type TileName, TILES } from "../../backends/webgpu/templates/tile.ts";
+import type { MatmulKernel } from "../../compiler/loop_ir.ts";
+import { verifyKernel } from "../../compiler/verify_kernel.ts";
+import { assert } from "../support/assert.ts";
+import {
+  attentionForms,
+  attentionGradKernel,
+  attentionKernel,
+} from "../support/attention_kernels.ts";
+import fc from "../support/fast_check.ts";
+import { gpuTest } from "../support/gpu.ts";
+import { compareOnGpu } from "../support/gpu_kernel.ts";
+import {
+  matmul,
+  matmulParts,
+  noise,
+  type PartSpec,
+  PLAIN,
+  product,
+  TURNED,
+  typicalSum,
+} from "../support/matmul_kernels.ts";
+import { relativeError } from "./template_runner.ts";
+
+async function assertAgrees(kernel: MatmulKernel, tile?: TileName): Promise<void> {
+  verifyKernel(kernel);
+  const gpu = await sharedDevice();
+  const comparisons = await compareOnGpu(
+    gpu,
+    kernel,
+    (kernel, options) => emitMatmul(kernel, options, tile && TILES[tile]),
+    noise,
+  );
+  for (const comparison of comparisons) {
+    const part = kernel.parts[Number.parseInt(comparison.name)];
+    if (part === undefined) throw new TypeError(`Buffer ${comparison.name} is of no part`);
+    const error = relativeError(comparison, typicalSum(part));
+    assert(error < 3e-6, `${comparison.name} is off by ${error}, in tiles ${tile}`);
+  }
+}
+
+const tiles = fc.constantFrom(undefined, ...Object.keys(TILES) as TileName[]);
+
+gpuTest("WebGPU's matmul agrees with its definition", async () => {
+  await fc.assert(
+    fc.asyncProperty(matmulParts, tiles, async (parts, tile) => {
+      await assertAgrees(matmul(...parts), tile);
+    }),
+    { numRuns: 15 },
+  );
+});
+
+gpuTest("WebGPU's matmul in every kind of tile, beyond its edges and in its middle", async () => {
+  for (const tile of Object.keys(TILES) as TileName[]) {
+    const whole: PartSpec = {
+      batch: [],
+      m: [128],
+      n: [128],
+      terms: [product([16], TURNED, PLAIN)],
+      epilogue: "residualAndSum",
+    };
+    const ragged: PartSpec = {
+      batch: [2],
+      m: [36],
+      n: [133],
+      terms: [product([30])],
+      epilogue: "biasGelu",
+    };
+    await assertAgrees(matmul(whole, ragged), tile);
+  }
+});
+
+function gradientNoise(isLogSum: (buffer: number) => boolean) {
+  return (buffer: number, element: number) =>
+    isLogSum(buffer) ? 5 + 3 * noise(buffer, element) : 3 * noise(buffer, element);
+}
+
+const results = fc.constantFrom("both", "out", "logSumExp");
+
+gpuTest("WebGPU's attention agrees with its definition", async () => {
+  const gpu = await sharedDevice();
+  await fc.assert(
+    fc.asyncProperty(attentionForms(false), results, async (form, wanted) => {
+      const kernel = attentionKernel(form, wanted);
+      const fill = gradientNoise(() => false);
+      for (const comparison of await compareOnGpu(gpu, kernel, emitAttention, fill)) {
+        const error = relativeError(comparison);
+        assert(error < 4e-6, `${comparison.name} is off by ${error}`);
+      }
+    }),
+    { numRuns: 10 },
+  );
+});
+
+const gradients = fc.record({
+  q: fc.boolean(),
+  k: fc.boolean(),
+  v: fc.boolean(),
+  norms: fc.constant(false),
+}).filter(({ q, k, v }) => q || k || v);
+
+gpuTest("WebGPU's gradient of attention agrees with its definition", async () => {
+  const gpu = await sharedDevice();
+  await fc.assert(
+    fc.asyncProperty(attentionForms(false), gradients, async (form, wanted) => {
+      const kernel = attentionGradKernel(form, wanted);
+      const fill = gradientNoise((buffer) => kernel.buffers[buffer]?.name === "logSumExp");
+      for (const comparison of await compareOnGpu(gpu, kernel, emitAttentionGrad, fill)) {
+        const error = relativeError(comparison);
+        assert(error < 1e-5, `${comparison.name} is off by ${error}`);
+      }
+    }),
+    { numRuns: 15 },
+  );
+});
