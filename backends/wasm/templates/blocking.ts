@@ -1,5 +1,6 @@
 /** How a matmul is cut into work units and blocks that fit the caches. */
 import type { Microkernel } from "./microkernel.ts";
+import type { RowPacking } from "./pack_rows.ts";
 import { roundUp } from "./template.ts";
 
 /** Sizes of a matmul, after flattening. */
@@ -50,9 +51,13 @@ const IN_PLACE: BlockLimits = { k: 512, rows: 400, rowGroup: 48, columns: 64, ru
 const COLUMNS_STAY: BlockLimits = { ...IN_PLACE, columns: 128, runColumns: 128 };
 /** Packing rows costs as much for few columns as for many. */
 const PACKED_ROWS: BlockLimits = { k: 384, rows: 240, rowGroup: 96, columns: 256, runColumns: 512 };
+/** Units with the same rows are computed together: narrow ones are only shared more evenly. */
+const COPIED_ROWS: BlockLimits = { ...PACKED_ROWS, columns: IN_PLACE.columns };
 /** Several blocks of k are multiples of the microkernel's longest round. */
 const K_STEP = 32;
 const MIN_COLUMNS = 32;
+/** The same where no operand has to be packed: then columns cost nothing but their products. */
+const MIN_STORED_COLUMNS = 16;
 /** Units wanted, so that several threads share the work evenly. */
 const WANTED_UNITS = 16;
 /** A slice of k is at least as long, so that adding the slices up costs little. */
@@ -64,8 +69,8 @@ const MIN_UNIT_WORK = 1 << 18;
 
 /** What else the blocks depend on. */
 export interface BlockingOptions {
-  /** Whether a left operand must be packed. */
-  readonly packsRows: boolean;
+  /** How the left operands must be packed. */
+  readonly rowPackings: readonly RowPacking[];
   /** Whether a right operand must be. */
   readonly packsColumns: boolean;
   /** How much of the kernel's work this is, from 0 to 1, and so how many of the units wanted. */
@@ -79,29 +84,39 @@ export interface BlockingOptions {
 export function chooseBlocking(
   extents: MatmulExtents,
   tile: Microkernel,
-  { packsRows, packsColumns, share }: BlockingOptions,
+  { rowPackings, packsColumns, share }: BlockingOptions,
 ): Blocking {
   const { m, n, k } = extents;
+  const packsRows = rowPackings.some((packing) => packing !== "none");
   const totalK = sumOf(k);
   const columnsFit = packsColumns && 0 < totalK &&
     totalK <= (packsRows ? PACKED_ROWS : COLUMNS_STAY).k;
-  const limits = packsRows ? PACKED_ROWS : columnsFit ? COLUMNS_STAY : IN_PLACE;
+  const columnsFirst = rowPackings.every((packing) => packing === "none" || packing === "copy");
+  const limits = packsRows
+    ? columnsFirst ? COPIED_ROWS : PACKED_ROWS
+    : columnsFit
+    ? COLUMNS_STAY
+    : IN_PLACE;
   const tileRows = evenPart(m, tile.rows, 1);
-  const rowStep = tileRows % 4 === 0 ? tileRows : tileRows % 2 === 0 ? 2 * tileRows : 4 * tileRows;
+  const rowStep = rowPackings.includes("transpose") ? multipleOf4(tileRows) : tileRows;
   const whole = {
     tileRows,
     rows: evenPart(m, limits.rows, rowStep),
     columns: evenPart(n, limits.columns, tile.columns),
   };
   const units = Math.max(Math.ceil(WANTED_UNITS * share), 1);
-  const wantedSlices = packsRows ? chooseSlicesOfK(extents, whole, units) : 1;
+  const minColumns = packsColumns ? MIN_COLUMNS : MIN_STORED_COLUMNS;
+  const isWide = columnsFirst && n >= minColumns * units / 2;
+  const wantedSlices = packsRows && !isWide ? chooseSlicesOfK(extents, whole, units) : 1;
   const limit = Math.max(Math.min(limits.k, Math.ceil(totalK / wantedSlices)), 1);
   const kBlock = k.map((length) => evenPart(length, limit, length > limit ? K_STEP : 8));
   const kBlocks = sumOf(k.map((length, term) => Math.ceil(length / (kBlock[term] ?? 1))));
   const isSliced = wantedSlices > 1 && kBlocks > 1;
   const columnsStay = columnsFit && !isSliced;
   const steps = { rows: rowStep, columns: tile.columns };
-  const unit = isSliced ? whole : cutUnits(extents, whole, steps, packsRows, units);
+  const unit = isSliced
+    ? whole
+    : cutUnits(extents, whole, steps, { columnsFirst, minColumns, units });
   return {
     ...unit,
     run: columnsStay ? 1 : runLength(n, unit.columns, limits.runColumns),
@@ -170,6 +185,14 @@ function chooseSlicesOfK(extents: MatmulExtents, tile: Tile, units: number): num
   return Math.max(Math.min(wanted, most), 1);
 }
 
+interface CutOptions {
+  /** Columns are cut before rows: where bringing the same rows to several units costs little. */
+  readonly columnsFirst: boolean;
+  readonly minColumns: number;
+  /** How many are wanted. */
+  readonly units: number;
+}
+
 /**
  * Cuts rows and columns until there are enough units for several threads. Columns are cut first where
  * rows are read in place: that packs nothing twice.
@@ -178,31 +201,44 @@ function cutUnits(
   extents: MatmulExtents,
   tile: Tile,
   steps: Microkernel,
-  packsRows: boolean,
-  units: number,
+  { columnsFirst, minColumns, units }: CutOptions,
 ): Tile {
   const k = sumOf(extents.k);
   let { rows, columns } = tile;
   const count = () => countTiles(extents, { ...tile, rows, columns });
   const isLarge = () => rows * columns * k >= 2 * MIN_UNIT_WORK;
-  if (!packsRows && isLarge()) {
+  if (columnsFirst && isLarge()) {
     const blocks = Math.ceil(units * Math.ceil(extents.n / columns) / count());
-    const least = Math.max(MIN_COLUMNS, MIN_UNIT_WORK / (rows * k));
+    const least = Math.max(minColumns, MIN_UNIT_WORK / (rows * k));
     columns = Math.min(
       columns,
       evenPart(extents.n, Math.max(extents.n / blocks, least), steps.columns),
     );
   }
   while (count() < units && isLarge()) {
-    if (columns >= 2 * MIN_COLUMNS && columns > rows) {
+    if (columns >= 2 * minColumns && columns > rows) {
       columns = evenPart(columns, Math.ceil(columns / 2), steps.columns);
     } else if (rows >= 2 * steps.rows && rows >= 48) {
-      rows = evenPart(rows, Math.ceil(rows / 2), steps.rows);
+      rows = halfOfRows(extents.m, rows, steps.rows);
     } else {
       break;
     }
   }
   return { ...tile, rows, columns };
+}
+
+/** Rows of about half as many: of two numbers of parts, that which leaves the last part fuller. */
+function halfOfRows(m: number, rows: number, step: number): number {
+  const parts = 2 * Math.ceil(m / rows);
+  const [even, odd] = [parts, parts + 1].map((count) => evenPart(m, Math.ceil(m / count), step));
+  if (even === undefined || odd === undefined) return rows;
+  const padded = (size: number) => roundUp(m, size);
+  return padded(odd) < padded(even) ? odd : even;
+}
+
+/** The least multiple of 4 that is one of `step`. */
+function multipleOf4(step: number): number {
+  return step % 4 === 0 ? step : step % 2 === 0 ? 2 * step : 4 * step;
 }
 
 /** The size of the parts when `total` is cut evenly into as few as have at most `limit`, rounded up. */

@@ -30,6 +30,7 @@ import { assignRoles, type MatmulRoles } from "../../matmul_roles.ts";
 import { packsRows, type TermAxes, termAxes, type TermEmitter } from "./matmul_term.ts";
 import type { Microkernel } from "./microkernel.ts";
 import { packedRowsBytes, type Range } from "./operands.ts";
+import { chooseRowPacking } from "./pack_rows.ts";
 import { PackedTerm } from "./packed_term.ts";
 import { COLUMN_GROUP, packedColumnsBytes } from "./panels.ts";
 import {
@@ -103,7 +104,7 @@ class PartEmitter {
     this.#blocking = isThin || isThinStored
       ? chooseThinBlocking(this.#extents, share)
       : chooseBlocking(this.#extents, this.#tile, {
-        packsRows: axes.some(packsRows),
+        rowPackings: axes.map(({ rows, kA }) => chooseRowPacking(rows, kA)),
         packsColumns: stored < part.terms.length,
         share,
       });
