@@ -3,6 +3,7 @@
  *
  * @module
  */
+export { auto, type AutoOptions } from "./auto.ts";
 export type {
   Backend,
   Capabilities,

@@ -9,7 +9,7 @@
  * from which `--resume` goes on bit for bit.
  */
 import { parseArgs } from "node:util";
-import { type Backend, compile, reference, wasm, webgpu } from "@fovea/fovea/backends";
+import { auto, type Backend, compile, reference, wasm, webgpu } from "@fovea/fovea/backends";
 import {
   adam,
   CheckpointError,
@@ -39,7 +39,8 @@ const HELP = `Trains a small Vision Transformer on MNIST.
   --threads <n>    threads to run on (default: the machine's, at most 8)
   --out <file>     where the weights go (default mnist_vit.safetensors)
   --resume         go on from the checkpoint that a run with the same options left beside --out
-  --backend <name> wasm (default), webgpu, or reference, which is slow and computes in f64
+  --backend <name> wasm (default), webgpu, auto (the faster of the two here), or reference, which is
+                   slow and computes in f64
   --limit <n>      use only the first n training and test images
   --help           this text
 `;
@@ -49,7 +50,7 @@ const EVALUATION_BATCH = 250;
 /** Smoothing of the loss shown: the weight of all that came before. */
 const SMOOTHING = 0.95;
 
-const BACKENDS = ["wasm", "webgpu", "reference"] as const;
+const BACKENDS = ["wasm", "webgpu", "auto", "reference"] as const;
 type BackendName = typeof BACKENDS[number];
 
 /** What was asked for on the command line. */
@@ -199,6 +200,8 @@ async function makeBackend(name: BackendName, threads: number | undefined): Prom
       return wasm(threads === undefined ? {} : { threads });
     case "webgpu":
       return await webgpu();
+    case "auto":
+      return auto(threads === undefined ? {} : { wasm: { threads } });
     case "reference":
       return reference();
   }

@@ -148,7 +148,7 @@ Deno.test("example: the MNIST demo explains itself and refuses what it cannot fo
     }
     const cases: [string[], string][] = [
       [["--epochs", "0"], "--epochs is 0, wanted a whole number >= 1"],
-      [["--backend", "gpu"], "--backend is gpu, wanted wasm, webgpu, reference"],
+      [["--backend", "gpu"], "--backend is gpu, wanted wasm, webgpu, auto, reference"],
       [["--color"], "Unknown option '--color'"],
       [["--resume", "--limit", "64", "--out", "none.safetensors"], "none.checkpoint.safetensors"],
     ];
