@@ -15,8 +15,9 @@ import { processors, unreferenceTimer } from "./host.ts";
 import { startWorkerThread, type WorkerThread, workerUrl } from "./worker_thread.ts";
 
 /**
- * How long an idle worker spins before it sleeps. A training loop's next run comes within that: a
- * sleeping worker may be woken on the core of the thread that wakes it, and stay there.
+ * How long an idle worker spins before it sleeps, unless its last wait was longer anyway. A training
+ * loop's next run comes within that: a sleeping worker may be woken on the core of the thread that
+ * wakes it, and stay there.
  */
 const IDLE_SPIN_MILLISECONDS = 10;
 const LINGER_MILLISECONDS = 1000;

@@ -29,6 +29,8 @@ class ParkedWorker implements WorkerApi {
   readonly #programs = new Map<number, Registered>();
   #thread = 0;
   #spinMilliseconds = 0;
+  /** Whether the next wait begins with spinning. */
+  #spins = true;
   #words = new Int32Array(new SharedArrayBuffer(boardBytes(1)));
   #runs = new BigInt64Array(this.#words.buffer);
   /** Control messages handled, and the last run taken up. */
@@ -83,8 +85,9 @@ class ParkedWorker implements WorkerApi {
   }
 
   #waitFor(bell: number): void {
-    if (this.#spinMilliseconds > 0) {
-      const until = performance.now() + this.#spinMilliseconds;
+    const start = performance.now();
+    if (this.#spins) {
+      const until = start + this.#spinMilliseconds;
       do {
         for (let spin = 0; spin < SPINS_BETWEEN_CLOCKS; spin++) {
           if (Atomics.load(this.#words, BOARD.bell) !== bell) return;
@@ -92,6 +95,8 @@ class ParkedWorker implements WorkerApi {
       } while (performance.now() < until);
     }
     Atomics.wait(this.#words, BOARD.bell, bell);
+    // A wait that spinning could not shorten says that the next one will be as long.
+    this.#spins = performance.now() - start < this.#spinMilliseconds;
   }
 
   #take(run: bigint): void {
