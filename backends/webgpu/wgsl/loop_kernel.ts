@@ -63,7 +63,7 @@ class LoopKernelWriter {
     this.#options = options;
     this.#module = new ModuleWriter(kernel, options);
     this.#writer = new ExpressionWriter(this.#module);
-    this.#grid = chooseLanes(kernel, space, total, options.limits);
+    this.#grid = chooseLanes(kernel, space, total, options);
     this.#shared = new SharedArrays(
       this.#module.names,
       this.#grid.columns * this.#grid.lanes,
@@ -83,7 +83,8 @@ class LoopKernelWriter {
       ? groupNumber(grid)
       : `${groupNumber(grid)} * ${columns}u + local.x`;
     if (lanes > 1 && columns > 1) code.add("let column = local.x;");
-    if (lanes > 1) code.add("let lane = local.y;");
+    // Alone side by side, lanes are along x: there drivers in software look for what runs as one.
+    if (lanes > 1) code.add(`let lane = local.${columns === 1 ? "x" : "y"};`);
     code.add(`let item = i32(${items});`);
     if (lanes === 1 || columns === 1) {
       // A whole workgroup leaves, or nobody waits for anybody.
@@ -95,7 +96,8 @@ class LoopKernelWriter {
     this.#writeAxes();
     if (lanes === 1) this.#serial(this.#space.body);
     else this.#together(this.#space.body);
-    const wgsl = this.#module.module([columns, lanes], this.#shared.declarations());
+    const workgroup = columns === 1 ? [lanes, 1] as const : [columns, lanes] as const;
+    const wgsl = this.#module.module(workgroup, this.#shared.declarations());
     const { maxComputeWorkgroupStorageSize: most } = this.#options.limits;
     if (this.#shared.bytes > most) {
       throw new RangeError(

@@ -30,12 +30,12 @@ fn exp_f32(x: f32) -> f32 {
   return select(value, x, is_nan(x));
 }
 
-@compute @workgroup_size(1, 64)
+@compute @workgroup_size(64, 1)
 fn main(
   @builtin(workgroup_id) group: vec3<u32>,
   @builtin(local_invocation_id) local: vec3<u32>,
 ) {
-  let lane = local.y;
+  let lane = local.x;
   let item = i32(group.x);
   let r = item;
   var acc0: f32 = -infinity_f32();
