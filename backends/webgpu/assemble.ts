@@ -64,7 +64,7 @@ export function assembleGpu(program: Program, { limits, software }: GpuCapabilit
         parts = emitGpuKernel(plain, { layout, limits, software, comment }).map(
           ({ wgsl, grid }) => {
             const code = wgsl.replace(/^(\/\/.*\n)+/, "");
-            const { bindings } = layout;
+            const bindings = layout.regions.flat();
             return {
               module: moduleAt({ wgsl, code, kernel: kernel.name, step: at, bindings }),
               grid,

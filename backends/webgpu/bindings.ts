@@ -17,21 +17,26 @@ export interface MemberBindings {
   readonly ranges: readonly ArenaRange[];
 }
 
-interface Group {
-  start: number;
-  end: number;
+/** Memory that a kernel sees as one. */
+interface Region {
+  readonly start: number;
+  readonly end: number;
   /** Positions among the member's buffers. */
-  readonly members: number[];
+  readonly members: readonly number[];
 }
 
 const WORD = 4;
 
 /**
- * One binding for each buffer of a step's member, whose ranges do not meet: WebGPU forbids to bind memory
- * twice to a dispatch that writes it, so buffers that share memory share a binding. Where there are
- * more buffers than a device binds, neighbours in the arena share one.
+ * The bindings of a step's member: one region of memory for each of its buffers, and one binding for each
+ * region. What deviates from that is due to what devices allow:
  *
- * @throws {RangeError} When a binding would be larger than the device's limit.
+ * - Memory is bound once to a dispatch that writes it, so buffers that share memory share a region.
+ * - A region that is larger than a binding may be, or goes on in another buffer of the arena, takes
+ *   several bindings in a row.
+ * - Where that makes more bindings than there may be, neighbours in the arena share a region.
+ *
+ * @throws {RangeError} When there are too many bindings even so.
  */
 export function memberBindings(
   program: Program,
@@ -48,31 +53,28 @@ export function memberBindings(
     const bytes = Math.max(WORD, Math.ceil(elements * bytesPerElement(dtype) / WORD) * WORD);
     return (starts[at] ?? 0) + bytes;
   });
-  const groups = joinNeighbours(
-    joinOverlapping(starts, ends),
-    limits.maxStorageBuffersPerShaderStage,
-  );
+  const regions = joinNeighbours(joinOverlapping(starts, ends), limits);
   const places: BufferPlace[] = [];
-  groups.forEach(({ start, end, members }, binding) => {
-    const bytes = end - start;
-    if (bytes > limits.maxStorageBufferBindingSize) {
-      throw new RangeError(
-        `Kernel ${kernel.name} binds ${bytes} bytes as one: the device's limit is ` +
-          `${limits.maxStorageBufferBindingSize}`,
-      );
-    }
-    for (const at of members) places[at] = { binding, offset: (starts[at] ?? 0) - start };
+  regions.forEach(({ start, members }, region) => {
+    for (const at of members) places[at] = { region, offset: (starts[at] ?? 0) - start };
   });
-  const ranges = groups.map(({ start, end }) => ({ offset: start, bytes: end - start }));
-  return { layout: { bindings: ranges.map(({ bytes }) => bytes), places }, ranges };
+  const cuts = regions.map((region) => cutRegion(region, limits));
+  const ranges = cuts.flat();
+  const { maxStorageBuffersPerShaderStage: most, maxStorageBufferBindingSize } = limits;
+  if (ranges.length > most) {
+    throw new RangeError(
+      `Kernel ${kernel.name} takes ${ranges.length} bindings of at most ` +
+        `${maxStorageBufferBindingSize} bytes: the device has ${most}`,
+    );
+  }
+  return { layout: { regions: cuts.map((cut) => cut.map(({ bytes }) => bytes)), places }, ranges };
 }
 
 /** Bytes of each of the buffers that the arena is a row of; the last one may have fewer. */
 export function segmentBytes(
   { maxBufferSize, minStorageBufferOffsetAlignment }: GpuLimits,
 ): number {
-  return Math.floor(maxBufferSize / minStorageBufferOffsetAlignment) *
-    minStorageBufferOffsetAlignment;
+  return roundDown(maxBufferSize, minStorageBufferOffsetAlignment);
 }
 
 /** Where buffers without elements are bound. */
@@ -80,37 +82,68 @@ export function emptyOffset({ arenaBytes }: Program): number {
   return arenaBytes;
 }
 
-function joinOverlapping(starts: readonly number[], ends: readonly number[]): Group[] {
-  const order = starts.map((_, at) => at).sort((a, b) => (starts[a] ?? 0) - (starts[b] ?? 0));
-  const groups: Group[] = [];
-  for (const at of order) {
-    const [start, end] = [starts[at] ?? 0, ends[at] ?? 0];
-    const last = groups.at(-1);
-    if (last !== undefined && start < last.end) {
-      last.end = Math.max(last.end, end);
-      last.members.push(at);
-    } else {
-      groups.push({ start, end, members: [at] });
-    }
+/** The bindings of a region, one after the other. */
+function cutRegion({ start, end }: Omit<Region, "members">, limits: GpuLimits): ArenaRange[] {
+  const segment = segmentBytes(limits);
+  const most = roundDown(
+    limits.maxStorageBufferBindingSize,
+    limits.minStorageBufferOffsetAlignment,
+  );
+  const ranges: ArenaRange[] = [];
+  for (let at = start; at < end;) {
+    const next = Math.min(at + most, roundDown(at, segment) + segment, end);
+    ranges.push({ offset: at, bytes: next - at });
+    at = next;
   }
-  // In the order of the kernel's buffers, so that equal kernels have equal layouts.
-  for (const group of groups) group.members.sort((a, b) => a - b);
-  return groups;
+  return ranges;
 }
 
-function joinNeighbours(groups: readonly Group[], most: number): Group[] {
-  const joined = [...groups];
-  while (joined.length > most) {
-    let best = 0;
-    let least = Infinity;
+function joinOverlapping(starts: readonly number[], ends: readonly number[]): Region[] {
+  const order = starts.map((_, at) => at).sort((a, b) => (starts[a] ?? 0) - (starts[b] ?? 0));
+  const regions: Region[] = [];
+  for (const at of order) {
+    const region = { start: starts[at] ?? 0, end: ends[at] ?? 0, members: [at] };
+    const last = regions.at(-1);
+    if (last !== undefined && region.start < last.end) regions.splice(-1, 1, union(last, region));
+    else regions.push(region);
+  }
+  return regions;
+}
+
+/** Joins regions until their bindings are few enough, if that helps. */
+function joinNeighbours(regions: readonly Region[], limits: GpuLimits): Region[] {
+  const joined = [...regions];
+  const bindings = (region: Omit<Region, "members">) => cutRegion(region, limits).length;
+  let count = joined.reduce((sum, region) => sum + bindings(region), 0);
+  while (count > limits.maxStorageBuffersPerShaderStage && joined.length > 1) {
+    let best = { at: 0, saved: -Infinity, span: Infinity };
     for (let at = 0; at + 1 < joined.length; at++) {
-      const span = (joined[at + 1]?.end ?? 0) - (joined[at]?.start ?? 0);
-      if (span < least) [best, least] = [at, span];
+      const [one, other] = joined.slice(at, at + 2);
+      if (one === undefined || other === undefined) break;
+      const both = { start: one.start, end: other.end };
+      const saved = bindings(one) + bindings(other) - bindings(both);
+      const span = both.end - both.start;
+      if (saved > best.saved || (saved === best.saved && span < best.span)) {
+        best = { at, saved, span };
+      }
     }
-    const [first, second] = joined.slice(best, best + 2);
-    if (first === undefined || second === undefined) break;
-    const members = [...first.members, ...second.members].sort((a, b) => a - b);
-    joined.splice(best, 2, { start: first.start, end: second.end, members });
+    const [one, other] = joined.slice(best.at, best.at + 2);
+    if (one === undefined || other === undefined) break;
+    joined.splice(best.at, 2, union(one, other));
+    count -= best.saved;
   }
   return joined.sort((a, b) => (a.members[0] ?? 0) - (b.members[0] ?? 0));
+}
+
+/** A region of both, its members in the order of the kernel's buffers: equal kernels have equal layouts. */
+function union(one: Region, other: Region): Region {
+  return {
+    start: one.start,
+    end: Math.max(one.end, other.end),
+    members: [...one.members, ...other.members].sort((a, b) => a - b),
+  };
+}
+
+function roundDown(value: number, multiple: number): number {
+  return Math.floor(value / multiple) * multiple;
 }

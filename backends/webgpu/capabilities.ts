@@ -68,7 +68,8 @@ export function gpuCapabilities(
     threads: 1,
     sharedMemory: false,
     memory64: false,
-    maxMemoryBytes: limits.maxBufferSize,
+    // What a device has in all, WebGPU does not tell; a program may have any number of buffers.
+    maxMemoryBytes: Infinity,
     alignment: Math.max(limits.minStorageBufferOffsetAlignment, WIDEST_ELEMENT),
   };
 }

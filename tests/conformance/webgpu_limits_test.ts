@@ -1,23 +1,58 @@
 /** Small limits: programs are the same, cut differently. */
 import { backendOn } from "../../backends/webgpu/backend.ts";
-import { sharedDevice } from "../../backends/webgpu/device.ts";
+import type { GpuLimits } from "../../backends/webgpu/capabilities.ts";
+import { type GpuDevice, sharedDevice } from "../../backends/webgpu/device.ts";
+import { compile } from "../../backends/compile.ts";
+import { add, mul, spec, trace } from "../../graph/mod.ts";
+import { assertEquals } from "../support/assert.ts";
 import { gpuTest } from "../support/gpu.ts";
 import { randomGraphTests } from "../support/random_suite.ts";
 import { runOn } from "../support/run_graph.ts";
 
-randomGraphTests(
-  "WebGPU with two bindings, 12 workgroups a dimension and 64 invocations",
-  async (graph) => {
-    const gpu = await sharedDevice();
-    const limits = {
-      ...gpu.capabilities.limits,
-      maxStorageBuffersPerShaderStage: 2,
-      maxComputeWorkgroupsPerDimension: 12,
-      maxComputeInvocationsPerWorkgroup: 64,
-      maxComputeWorkgroupSizeY: 64,
-    };
-    return await runOn(backendOn(gpu, { capabilities: { ...gpu.capabilities, limits } }), graph);
+/** The backend on a device of which it uses less than there is. */
+function limited(gpu: GpuDevice, limits: Partial<GpuLimits>) {
+  const { capabilities } = gpu;
+  return backendOn(gpu, {
+    capabilities: { ...capabilities, limits: { ...capabilities.limits, ...limits } },
+  });
+}
+
+const CASES: Readonly<Record<string, Partial<GpuLimits>>> = {
+  "two bindings, 12 workgroups a dimension and 64 invocations": {
+    maxStorageBuffersPerShaderStage: 2,
+    maxComputeWorkgroupsPerDimension: 12,
+    maxComputeInvocationsPerWorkgroup: 64,
+    maxComputeWorkgroupSizeY: 64,
   },
-  { f32: 40, mixed: 40, gradients: 20 },
-  (name, test) => gpuTest(name, test),
-);
+  "bindings of 512 bytes and buffers of 1,280": {
+    maxStorageBuffersPerShaderStage: 32,
+    maxStorageBufferBindingSize: 512,
+    maxBufferSize: 1280,
+  },
+};
+
+for (const [name, limits] of Object.entries(CASES)) {
+  randomGraphTests(
+    `WebGPU with ${name}`,
+    async (graph) => await runOn(limited(await sharedDevice(), limits), graph),
+    { f32: 40, mixed: 40, gradients: 20 },
+    (name, test) => gpuTest(name, test),
+  );
+}
+
+gpuTest("webgpu: inputs, donated state and outputs may go on in another buffer", async () => {
+  const limits = { maxBufferSize: 1024, maxStorageBufferBindingSize: 512 };
+  const backend = limited(await sharedDevice(), limits);
+  const count = 700;
+  const graph = trace(
+    { total: spec("f32", [count]), x: spec("bf16", [count]) },
+    ({ total, x }) => ({ total: add(total, 1), twice: mul(total, 2), same: x }),
+  );
+  using program = await compile(graph, { backend, donate: { total: "total" } });
+  const total = Float32Array.from({ length: count }, (_, at) => at);
+  const x = Uint16Array.from({ length: count }, (_, at) => at);
+  const { twice, same } = await program.run({ total, x });
+  assertEquals(twice.data, total.map((value) => value * 2));
+  assertEquals(same.data, x);
+  assertEquals((await program.get("total")).data, total.map((value) => value + 1));
+});

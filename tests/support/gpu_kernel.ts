@@ -11,8 +11,8 @@ export type Emit<K extends PlainKernel> = (kernel: K, options: EmitOptions) => D
 /** A kernel's bindings when each buffer has one. */
 export function plainLayout({ buffers }: PlainKernel): BindingLayout {
   return {
-    bindings: buffers.map(({ elements }) => 4 * Math.max(elements, 1)),
-    places: buffers.map((_, binding) => ({ binding, offset: 0 })),
+    regions: buffers.map(({ elements }) => [4 * Math.max(elements, 1)]),
+    places: buffers.map((_, region) => ({ region, offset: 0 })),
   };
 }
 
@@ -34,7 +34,7 @@ export async function loadGpuKernel<K extends PlainKernel>(
   const dispatches = emit(kernel, { layout, limits, software, comment: [kernel.name] });
   const starts: number[] = [];
   let bytes = 0;
-  for (const size of layout.bindings) {
+  for (const size of layout.regions.flat()) {
     starts.push(bytes);
     bytes += Math.ceil(size / 256) * 256;
   }
@@ -46,7 +46,7 @@ export async function loadGpuKernel<K extends PlainKernel>(
     usage: GPUBufferUsage.COPY_DST | GPUBufferUsage.MAP_READ,
   });
   const group = device.createBindGroupLayout({
-    entries: layout.bindings.map((_, binding) => ({
+    entries: layout.regions.flat().map((_, binding) => ({
       binding,
       visibility: GPUShaderStage.COMPUTE,
       buffer: { type: "storage" as const },
@@ -54,7 +54,7 @@ export async function loadGpuKernel<K extends PlainKernel>(
   });
   const bindGroup = device.createBindGroup({
     layout: group,
-    entries: layout.bindings.map((size, binding) => ({
+    entries: layout.regions.flat().map((size, binding) => ({
       binding,
       resource: { buffer: arena, offset: starts[binding] ?? 0, size },
     })),

@@ -4,18 +4,18 @@ import type { DType } from "../../../graph/dtype.ts";
 import type { Library } from "./library.ts";
 import type { Names } from "./names.ts";
 
-/** Where a kernel's buffer is bound. */
+/** Where a kernel's buffer is. */
 export interface BufferPlace {
-  /** Index of the binding. */
-  readonly binding: number;
-  /** Bytes from the binding's start; not 0 only where buffers share one. */
+  /** Index of the region. */
+  readonly region: number;
+  /** Bytes from the region's start; not 0 only where buffers share one. */
   readonly offset: number;
 }
 
-/** A kernel's bindings: one for each buffer, as a rule. */
+/** A kernel's memory: one region for each buffer and one binding for each region, as a rule. */
 export interface BindingLayout {
-  /** Bytes that each binding covers. */
-  readonly bindings: readonly number[];
+  /** Of each region, the bytes that each of its bindings covers. */
+  readonly regions: readonly (readonly number[])[];
   /** One for each of the kernel's buffers that is bound, in order. */
   readonly places: readonly BufferPlace[];
 }
@@ -30,7 +30,9 @@ interface DeclaredBinding {
 }
 
 interface BoundBuffer {
-  readonly binding: DeclaredBinding;
+  /** What it lies in, one after the other. */
+  readonly bindings: readonly DeclaredBinding[];
+  readonly element: Element;
   readonly dtype: DType;
   /** Offset in elements of the buffer's type. */
   readonly base: number;
@@ -66,8 +68,11 @@ function scalarOf(dtype: DType): "f32" | "i32" | "u32" {
 /** The buffers of one kernel. */
 export class WgslBuffers {
   readonly #library: Library;
-  readonly #bindings: readonly DeclaredBinding[];
+  readonly #names: Names;
+  readonly #regions: readonly (readonly DeclaredBinding[])[];
   readonly #bound: readonly BoundBuffer[];
+  /** Functions for what lies in several bindings, by what they do and where. */
+  readonly #functions = new Map<string, { readonly name: string; readonly text: string }>();
 
   /** @param wide Buffers that are best read by fours; {@linkcode isWide} tells which of them can be. */
   constructor(
@@ -78,105 +83,142 @@ export class WgslBuffers {
     wide: ReadonlySet<KernelBuffer> = new Set(),
   ) {
     this.#library = library;
+    this.#names = names;
     const bound = buffers.filter(({ access }) => access !== "scratch");
-    this.#bindings = layout.bindings.map((bytes, binding) => {
-      const here = bound.filter((_, at) => layout.places[at]?.binding === binding);
-      const places = layout.places.filter((place) => place.binding === binding);
-      const byFours = here.some((buffer) => wide.has(buffer)) && canBeWide(here, places, bytes);
+    this.#regions = layout.regions.map((parts, region) => {
+      const here = bound.filter((_, at) => layout.places[at]?.region === region);
+      const places = layout.places.filter((place) => place.region === region);
+      const byFours = parts.length === 1 && here.some((buffer) => wide.has(buffer)) &&
+        canBeWide(here, places, parts[0] ?? 0);
       const name = [...new Set(here.map((buffer) => buffer.name))].slice(0, 3).join("_");
-      return {
+      return parts.map((bytes) => ({
         name: names.unique(name || "unused"),
         element: byFours ? "vec4<f32>" : elementOf(here),
-        words: Math.max(1, Math.ceil(bytes / 4)),
-      };
+        words: Math.max(1, Math.ceil(bytes / WORD)),
+      }));
     });
-    this.#bound = bound.map(({ dtype, name }, at) => {
+    this.#bound = bound.map((buffer, at) => {
       const place = layout.places[at];
-      const binding = this.#bindings[place?.binding ?? -1];
-      if (place === undefined || binding === undefined) {
-        throw new RangeError(`Buffer ${name} is not bound`);
+      const region = this.#regions[place?.region ?? -1];
+      if (place === undefined || region === undefined) {
+        throw new RangeError(`Buffer ${buffer.name} is not bound`);
       }
-      return { binding, dtype, base: place.offset / (isHalf(dtype) ? 2 : 4) };
+      return boundBuffer(buffer, place.offset, region);
     });
   }
 
-  /** The module's binding declarations, all in group 0. */
+  /** The module's binding declarations, all in group 0, and functions that choose between them. */
   declarations(): string[] {
-    return this.#bindings.map(({ name, element, words }, at) => {
+    const bindings = this.#regions.flat().map(({ name, element, words }, at) => {
       const length = element === "vec4<f32>" ? words / 4 : words;
       return `@group(0) @binding(${at}) var<storage, read_write> ${name}: array<${element}, ${length}>;`;
     });
+    return [...bindings, ...[...this.#functions.values()].map(({ text }) => text)];
   }
 
   /** The buffer's name in WGSL. */
   nameOf(buffer: number): string {
-    return this.#at(buffer).binding.name;
-  }
-
-  /** Whether elements are plain f32 words of a binding of their own, from its start. */
-  isPlainF32(buffer: number): boolean {
-    const { binding, dtype, base } = this.#at(buffer);
-    return dtype === "f32" && binding.element === "f32" && base === 0;
+    return this.#at(buffer).bindings[0]?.name ?? "unused";
   }
 
   /** Whether four f32 can be loaded at once. */
   isWide(buffer: number): boolean {
-    return this.#at(buffer).binding.element === "vec4<f32>";
+    return this.#at(buffer).element === "vec4<f32>";
   }
 
   /** The four elements from an index on that is a multiple of four, as a vec4; of a wide buffer. */
   loadFour(buffer: number, index: string): string {
-    const { binding, base } = this.#at(buffer);
-    return `${binding.name}[(${shifted(index, base)}) >> 2u]`;
+    const { base } = this.#at(buffer);
+    return `${this.nameOf(buffer)}[(${shifted(index, base)}) >> 2u]`;
   }
 
   /** The element at an index (text of type i32), as its scalar type. */
   load(buffer: number, index: string): string {
-    const { binding, dtype, base } = this.#at(buffer);
+    const bound = this.#at(buffer);
+    const { element, dtype, base } = bound;
     const place = shifted(index, base);
-    if (binding.element === "vec4<f32>") {
-      return `${binding.name}[(${place}) >> 2u][(${place}) & 3]`;
+    if (element === "vec4<f32>") {
+      return `${this.nameOf(buffer)}[(${place}) >> 2u][(${place}) & 3]`;
     }
     if (isHalf(dtype)) {
-      const word = this.#word(binding, `(${place}) >> 1u`);
+      const word = this.#word(bound, `(${place}) >> 1u`);
       const bits = `(${word} >> ((u32(${place}) & 1u) * 16u)) & 0xffffu`;
       return `${this.#library.use(`from_${dtype}`)}(${bits})`;
     }
-    const word = this.#word(binding, place);
+    const word = this.#word(bound, place);
+    const held = scalarIn(element);
     if (dtype === "bool") {
-      return binding.element === "u32" || binding.element === "atomic<u32>"
-        ? `(${word} != 0u)`
-        : `(bitcast<u32>(${word}) != 0u)`;
+      return held === "u32" ? `(${word} != 0u)` : `(bitcast<u32>(${word}) != 0u)`;
     }
-    const held = binding.element === "atomic<u32>" ? "u32" : binding.element;
     return held === dtype ? word : `bitcast<${dtype}>(${word})`;
   }
 
   /** Statements that store a value (text of the scalar type) at an index. */
   store(buffer: number, index: string, value: string): string[] {
-    const { binding, dtype, base } = this.#at(buffer);
+    const bound = this.#at(buffer);
+    const { element, dtype, base } = bound;
     const place = shifted(index, base);
     if (isHalf(dtype)) {
       const bits = `${this.#library.use(`to_${dtype}`)}(${value})`;
       const shift = `((u32(${place}) & 1u) * 16u)`;
-      const word = `&${binding.name}[(${place}) >> 1u]`;
-      return [
-        `atomicAnd(${word}, ~(0xffffu << ${shift}));`,
-        `atomicOr(${word}, ${bits} << ${shift});`,
-      ];
+      return this.#put(bound, "merge", `(${place}) >> 1u`, [
+        `~(0xffffu << ${shift})`,
+        `${bits} << ${shift}`,
+      ]);
     }
     const typed = dtype === "bool" ? `select(0u, 1u, ${value})` : value;
     const from = dtype === "bool" ? "u32" : dtype;
-    if (binding.element === "atomic<u32>") {
-      const word = from === "u32" ? typed : `bitcast<u32>(${typed})`;
-      return [`atomicStore(&${binding.name}[${place}], ${word});`];
-    }
-    const word = from === binding.element ? typed : `bitcast<${binding.element}>(${typed})`;
-    return [`${binding.name}[${place}] = ${word};`];
+    const held = scalarIn(element);
+    const word = from === held ? typed : `bitcast<${held}>(${typed})`;
+    return this.#put(bound, "store", place, [word]);
   }
 
-  #word({ name, element }: DeclaredBinding, place: string): string {
-    return element === "atomic<u32>" ? `atomicLoad(&${name}[${place}])` : `${name}[${place}]`;
+  /** The word at a place, counted from the first binding's start. */
+  #word({ bindings, element }: BoundBuffer, place: string): string {
+    const [only] = bindings;
+    if (only !== undefined && bindings.length === 1) return wordIn(only, place);
+    const name = this.#function("load", bindings, (name) => [
+      `fn ${name}(place: i32) -> ${scalarIn(element)} {`,
+      ...choice(bindings, (binding, place) => `return ${wordIn(binding, place)};`),
+      "}",
+    ]);
+    return `${name}(${place})`;
+  }
+
+  /** Statements that put values at a place, counted from the first binding's start. */
+  #put(
+    { bindings, element }: BoundBuffer,
+    how: "store" | "merge",
+    place: string,
+    values: readonly string[],
+  ): string[] {
+    const [only] = bindings;
+    if (only !== undefined && bindings.length === 1) return putIn(only, how, place, values);
+    const parameters = how === "merge" ? ["kept", "added"] : ["value"];
+    const name = this.#function(how, bindings, (name) => [
+      `fn ${name}(place: i32, ${
+        parameters.map((one) => `${one}: ${scalarIn(element)}`).join(", ")
+      }) {`,
+      ...choice(
+        bindings,
+        (binding, place) => `${putIn(binding, how, place, parameters).join(" ")} return;`,
+      ),
+      "}",
+    ]);
+    return [`${name}(${place}, ${values.join(", ")});`];
+  }
+
+  #function(
+    how: "load" | "store" | "merge",
+    bindings: readonly DeclaredBinding[],
+    write: (name: string) => string[],
+  ): string {
+    const key = [how, ...bindings.map(({ name }) => name)].join();
+    const known = this.#functions.get(key);
+    if (known !== undefined) return known.name;
+    const name = this.#names.unique(`${how}_${bindings[0]?.name ?? ""}`);
+    this.#functions.set(key, { name, text: write(name).join("\n") });
+    return name;
   }
 
   #at(buffer: number): BoundBuffer {
@@ -184,6 +226,67 @@ export class WgslBuffers {
     if (found === undefined) throw new RangeError(`The kernel binds no buffer ${buffer}`);
     return found;
   }
+}
+
+const WORD = 4;
+
+/** The part of a region's bindings that a buffer lies in. */
+function boundBuffer(
+  { dtype, elements }: KernelBuffer,
+  offset: number,
+  region: readonly DeclaredBinding[],
+): BoundBuffer {
+  const size = isHalf(dtype) ? 2 : WORD;
+  const last = offset + Math.max(elements - 1, 0) * size;
+  let start = 0;
+  let from = 0;
+  const bindings: DeclaredBinding[] = [];
+  for (const binding of region) {
+    const end = start + binding.words * WORD;
+    if (offset < end && last >= start) {
+      if (bindings.length === 0) from = start;
+      bindings.push(binding);
+    }
+    start = end;
+  }
+  const element = region[0]?.element ?? "u32";
+  return { bindings, element, dtype, base: (offset - from) / size };
+}
+
+function scalarIn(element: Element): "f32" | "i32" | "u32" {
+  if (element === "vec4<f32>") return "f32";
+  return element === "atomic<u32>" ? "u32" : element;
+}
+
+function wordIn({ name, element }: DeclaredBinding, place: string): string {
+  return element === "atomic<u32>" ? `atomicLoad(&${name}[${place}])` : `${name}[${place}]`;
+}
+
+function putIn(
+  { name, element }: DeclaredBinding,
+  how: "store" | "merge",
+  place: string,
+  [first = "", second = ""]: readonly string[],
+): string[] {
+  const word = `${name}[${place}]`;
+  if (how === "merge") return [`atomicAnd(&${word}, ${first});`, `atomicOr(&${word}, ${second});`];
+  return element === "atomic<u32>" ? [`atomicStore(&${word}, ${first});`] : [`${word} = ${first};`];
+}
+
+/** Statements that find the binding that a place is in. */
+function choice(
+  bindings: readonly DeclaredBinding[],
+  use: (binding: DeclaredBinding, place: string) => string,
+): string[] {
+  let start = 0;
+  return bindings.map((binding, at) => {
+    const place = start === 0 ? "place" : `place - ${start}`;
+    start += binding.words;
+    const statement = use(binding, place);
+    return at === bindings.length - 1
+      ? `  ${statement}`
+      : `  if (place < ${start}) { ${statement} }`;
+  });
 }
 
 function shifted(index: string, base: number): string {

@@ -70,7 +70,7 @@ class LoopKernelWriter {
     );
     this.#exchanged = exchangedBuffers(
       space.body,
-      (buffer) => options.layout.places[buffer]?.binding,
+      (buffer) => options.layout.places[buffer]?.region,
     );
   }
 
@@ -347,16 +347,16 @@ function independentNest(loop: Loop, kernel: PlainLoopKernel) {
 
 function exchangedBuffers(
   body: readonly Statement[],
-  bindingOf: (buffer: number) => number | undefined,
+  regionOf: (buffer: number) => number | undefined,
 ): Set<number> {
   const written = new Set<number>();
   const read = new Set<number | undefined>();
   const visit = (statements: readonly Statement[]): void => {
     for (const statement of statements) {
       visitExpressions(rootsOf(statement), (expr) => {
-        if (expr.kind === "load") read.add(bindingOf(expr.buffer));
+        if (expr.kind === "load") read.add(regionOf(expr.buffer));
       });
-      if (statement.kind === "accumulate") read.add(bindingOf(statement.buffer));
+      if (statement.kind === "accumulate") read.add(regionOf(statement.buffer));
       if (statement.kind === "accumulate" || statement.kind === "store") {
         written.add(statement.buffer);
       }
@@ -364,7 +364,7 @@ function exchangedBuffers(
     }
   };
   visit(body);
-  return new Set([...written].filter((buffer) => read.has(bindingOf(buffer))));
+  return new Set([...written].filter((buffer) => read.has(regionOf(buffer))));
 }
 
 function writesAny(body: readonly Statement[], buffers: ReadonlySet<number>): boolean {
