@@ -11,6 +11,7 @@ import { readSafetensors } from "../../models/safetensors_file.ts";
 import { parameterCount, vitVariant } from "../../models/variants.ts";
 import { vit } from "../../models/vit.ts";
 import { namedTensors, valuesFrom } from "../../models/weights.ts";
+import { above4GiB } from "../support/above_4_gib.ts";
 import { assert, assertEquals } from "../support/assert.ts";
 import golden from "../golden/vit_parallel.json" with { type: "json" };
 import { distance, inputOf, norm, numbersOf } from "./golden_vit.ts";
@@ -107,6 +108,8 @@ Deno.test("parallel blocks, QK-norm and attention pooling: loss and all gradient
   }
 });
 
+const BACKENDS = [wasm({ threads: 1 }), wasm({ threads: 2 }), above4GiB(wasm({ threads: 2 }))];
+
 Deno.test("parallel blocks, QK-norm and attention pooling on WASM: JAX's gradients, on one thread and two", async () => {
   for (const name of CASES) {
     const tensors = await tensorsOf(name);
@@ -119,8 +122,8 @@ Deno.test("parallel blocks, QK-norm and attention pooling on WASM: JAX's gradien
       },
     };
     const results = [];
-    for (const options of [{ threads: 1 }, { threads: 2 }, { threads: 2, memory64: true }]) {
-      using program = await compile(traceCase(name), { backend: wasm(options), bind: BATCH });
+    for (const backend of BACKENDS) {
+      using program = await compile(traceCase(name), { backend, bind: BATCH });
       const { loss, gradients } = await program.run(inputs);
       results.push({ loss, gradients });
       const { loss: wanted } = golden.cases[name];
@@ -131,9 +134,9 @@ Deno.test("parallel blocks, QK-norm and attention pooling on WASM: JAX's gradien
         assert(error < F32_TOLERANCE, `${name} ${path}, ${program.describe()}: error ${error}`);
       }
     }
-    const [one, two, wide] = results;
+    const [one, two, above] = results;
     assertEquals(one, two);
-    assertEquals(one, wide);
+    assertEquals(one, above);
   }
 });
 
