@@ -92,7 +92,7 @@ async function readReply<Kind extends Reply["kind"]>(
   if (done) throw new ContenderError(`The process of ${system} ended during "${work.name}"`);
   const reply = parseReply(value, system);
   if (reply.kind === "error") {
-    throw new ContenderError(`${system} failed during "${work.name}": ${reply.message}`);
+    throw new ContenderError(`${system} failed: ${reply.message}`);
   }
   if (reply.kind !== kind) {
     throw new ContenderError(

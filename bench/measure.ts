@@ -1,6 +1,7 @@
 /** Measuring a work on all systems in turns. */
 import { Agreement, TOLERANCES } from "./agreement.ts";
-import { Contender } from "./contender.ts";
+import { Contender, ContenderError } from "./contender.ts";
+import type { StartMessage } from "./messages.ts";
 import { FOVEA, type System } from "./systems.ts";
 import { type ForwardWork, isHeavy, type MatmulWork, type TimedWork } from "./works.ts";
 
@@ -23,10 +24,19 @@ export interface Measurement {
   readonly lowerBoundBytes: number | undefined;
 }
 
+/** A peer that could not do the work. */
+export interface Failure {
+  readonly system: System;
+  readonly threads: number;
+  /** What it said, at the first of its settings. */
+  readonly message: string;
+}
+
 /** All systems on one work. */
 export interface Comparison {
   readonly work: TimedWork;
   readonly measurements: readonly Measurement[];
+  readonly failures: readonly Failure[];
   /** The largest relative difference of a system's results from the first one's. */
   readonly difference: number;
 }
@@ -88,10 +98,10 @@ export function entriesOf(
 }
 
 /**
- * Measures every system and number of threads, each with its fastest setting.
+ * Measures every system and number of threads, each with its fastest setting. Peers may fail.
  *
  * @throws {MismatchError} When the results differ.
- * @throws {ContenderError} When a system fails.
+ * @throws {ContenderError} When ours fails.
  * @throws {HostError} When the work's host is not there for this machine.
  */
 export async function compare(work: TimedWork, options: MeasureOptions): Promise<Comparison> {
@@ -100,13 +110,30 @@ export async function compare(work: TimedWork, options: MeasureOptions): Promise
   await using _models = await modelFor(work, entries, options);
   const agreement = new Agreement(TOLERANCES[work.suite]);
   const ready: Ready[] = [];
+  const failures: Failure[] = [];
   for (const entry of entries) {
-    const fastest = await fastestSetting(work, entry, agreement, options);
-    cleanup.use(fastest.contender);
-    ready.push(fastest);
+    const { system, threads } = entry;
+    const fastest = await orFailure(entry, fastestSetting(work, entry, agreement, options));
+    if (typeof fastest === "string") failures.push({ system, threads, message: fastest });
+    else {
+      cleanup.use(fastest.contender);
+      ready.push(fastest);
+    }
   }
-  const measurements = await inTurns(work.name, ready, options);
-  return { work, measurements, difference: agreement.largest };
+  const timed = await inTurns(work.name, ready, options);
+  const { measurements } = timed;
+  failures.push(...timed.failures);
+  return { work, measurements, failures, difference: agreement.largest };
+}
+
+/** The result, or of a peer what it said when it failed. */
+async function orFailure<T>({ system }: Pick<Entry, "system">, result: Promise<T>) {
+  try {
+    return await result;
+  } catch (error) {
+    if (system === FOVEA || !(error instanceof ContenderError)) throw error;
+    return error.message;
+  }
 }
 
 /** Writes the work's ONNX model, where a system reads it; it is removed at the end. */
@@ -136,7 +163,12 @@ export interface Ready extends Candidate {
   readonly tried: number;
 }
 
-/** The system with its fastest setting, whose results the agreement has seen. */
+/**
+ * The system with its fastest setting, whose results the agreement has seen. Of a peer it is the fastest
+ * of those with which it can do the work.
+ *
+ * @throws {ContenderError} When it can do it with none; ours already when it fails with one.
+ */
 export async function fastestSetting(
   work: TimedWork,
   { system, threads, settings }: Entry,
@@ -144,31 +176,31 @@ export async function fastestSetting(
   options: MeasureOptions,
 ): Promise<Ready> {
   let best: Candidate | undefined;
+  let failure: string | undefined;
   for (const setting of settings) {
     options.progress(`${work.name}: ${system.name}, threads ${threads}, ${setting}`);
-    const contender = await Contender.launch({
-      work,
-      system: system.name,
-      threads,
-      setting,
-      folder: options.folder,
-    });
-    const next = await tryOut(contender, agreement, options);
+    const start = { work, system: system.name, threads, setting, folder: options.folder };
+    const next = await orFailure({ system }, tryOut(start, agreement, options));
+    if (typeof next === "string") {
+      failure ??= next;
+      continue;
+    }
     const slower = best !== undefined && best.trial <= next.trial ? next : best;
     if (slower !== next) best = next;
     await slower?.contender[Symbol.asyncDispose]();
   }
-  if (best === undefined) throw new TypeError(`${system.name} has no setting`);
+  if (best === undefined) throw new ContenderError(failure ?? `${system.name} has no setting`);
   return { ...best, system, tried: settings.length };
 }
 
 async function tryOut(
-  contender: Contender,
+  start: StartMessage,
   agreement: Agreement,
   { milliseconds }: MeasureOptions,
 ): Promise<Candidate> {
+  const contender = await Contender.launch(start);
   try {
-    const { work, system, threads } = contender.start;
+    const { work, system, threads } = start;
     const steps = work.suite === "train" ? work.checkedSteps : 1;
     const { values } = await contender.ask({ kind: "check", steps });
     agreement.add(`${system} (threads ${threads}, ${contender.ready.setting})`, values);
@@ -180,33 +212,45 @@ async function tryOut(
   }
 }
 
-/** Times systems that are ready, in turns; `what` is all that they do, for the progress. */
+/** What was timed, and which peers failed meanwhile. */
+export type Timed = Pick<Comparison, "measurements" | "failures">;
+
+/**
+ * Times systems that are ready, in turns; `what` is all that they do, for the progress.
+ *
+ * @throws {ContenderError} When ours fails.
+ */
 export async function inTurns(
   what: string,
   ready: readonly Ready[],
   { milliseconds, progress }: MeasureOptions,
-): Promise<Measurement[]> {
-  const measured = ready.map(() => ({ times: [] as number[], peakBytes: 0 }));
+): Promise<Timed> {
+  const sums = ready.map((one) => ({ ...one, times: [] as number[], peakBytes: 0, failure: "" }));
   for (let round = 0; round < ROUNDS; round++) {
     progress(`${what}: round ${round + 1} of ${ROUNDS}`);
-    for (const [index, { contender, trial }] of ready.entries()) {
-      const sum = measured[index];
-      if (sum === undefined || (trial > milliseconds && round >= FEWEST_ROUNDS)) continue;
-      const duration = milliseconds / ROUNDS;
-      const { times, peakBytes } = await contender.ask({ kind: "round", duration });
-      sum.times.push(...times);
-      sum.peakBytes = peakBytes;
+    for (const sum of sums) {
+      if (sum.failure !== "" || (sum.trial > milliseconds && round >= FEWEST_ROUNDS)) continue;
+      const request = { kind: "round", duration: milliseconds / ROUNDS } as const;
+      const reply = await orFailure(sum, sum.contender.ask(request));
+      if (typeof reply === "string") sum.failure = reply;
+      else {
+        sum.times.push(...reply.times);
+        sum.peakBytes = reply.peakBytes;
+      }
     }
   }
-  return ready.map(({ contender, system, tried, stable }, index) => ({
-    system,
-    threads: contender.start.threads,
-    runtime: contender.ready.runtime,
-    setting: contender.ready.setting,
-    tried,
-    stable,
-    times: measured[index]?.times ?? [],
-    peakBytes: measured[index]?.peakBytes ?? 0,
-    lowerBoundBytes: contender.ready.lowerBoundBytes,
+  const measurements = sums.filter(({ failure }) => failure === "").map(measurementOf);
+  const failures = sums.filter(({ failure }) => failure !== "").map((sum) => ({
+    system: sum.system,
+    threads: sum.contender.start.threads,
+    message: sum.failure,
   }));
+  return { measurements, failures };
+}
+
+type Sum = Ready & Pick<Measurement, "times" | "peakBytes">;
+
+function measurementOf({ contender, system, tried, stable, times, peakBytes }: Sum): Measurement {
+  const { start: { threads }, ready: { runtime, setting, lowerBoundBytes } } = contender;
+  return { system, threads, runtime, setting, tried, stable, times, peakBytes, lowerBoundBytes };
 }

@@ -1,6 +1,6 @@
 /** What the benchmark prints to be read. */
 import type { ColdStarts } from "./cold.ts";
-import type { Comparison, Measurement } from "./measure.ts";
+import type { Comparison, Failure, Measurement } from "./measure.ts";
 import { KERNEL_CLASSES } from "./measured_run.ts";
 import type { Peak } from "./peak.ts";
 import { flopsPerSecond } from "./records.ts";
@@ -41,7 +41,7 @@ const COMPARISON_COLUMNS: readonly Column[] = [
 
 /** A comparison as text; shares of the peak where it was measured with as many threads. */
 export function comparisonText(comparison: Comparison, peaks: readonly Peak[]): string {
-  const { work, measurements, difference } = comparison;
+  const { work, measurements, failures, difference } = comparison;
   const rows = measurements.map((measurement) => {
     const { system, threads, times, peakBytes } = measurement;
     const rate = flopsPerSecond(work, measurement);
@@ -65,7 +65,7 @@ export function comparisonText(comparison: Comparison, peaks: readonly Peak[]): 
       ? "nothing to compare the results with"
       : `results within ${difference.toExponential(1)} of each other`);
   return `${heading}\n${renderTable(COMPARISON_COLUMNS, rows)}\n${
-    measurements.map(noteOf).join("\n")
+    [...measurements.map(noteOf), ...failures.map(failureNote)].join("\n")
   }\n`;
 }
 
@@ -85,6 +85,10 @@ function noteOf({ system, threads, setting, tried, stable }: Measurement): strin
   const choice = tried === 1 ? "" : `, the fastest of ${tried} settings`;
   const doubt = stable ? "" : "; its rate was not stable after the warm-up";
   return `  ${system.name} ${system.version}, threads ${threads}: ${setting}${choice}${doubt}`;
+}
+
+function failureNote({ system, threads, message }: Failure): string {
+  return `  ${system.name} ${system.version}, threads ${threads}: ${message.split("\n")[0]}`;
 }
 
 /** Starts as text. */

@@ -78,7 +78,7 @@ export async function measureScaling(work: ScalingWork, options: MeasureOptions)
     ready.push(started);
     if (extremeNames.has(one.name)) shares.push(await classShares(one, agreement, options));
   }
-  const measurements = await inTurns(work.name, ready, options);
+  const { measurements } = await inTurns(work.name, ready, options);
   [...works.values()].forEach((one, index) => {
     const measurement = measurements[index];
     if (measurement === undefined) throw new TypeError(`"${one.name}" was not measured`);

@@ -1,7 +1,7 @@
 /** The systems that are measured: what each can do, and in which ways. How to start one: start.ts. */
 import project from "../deno.json" with { type: "json" };
 import { imports } from "./packages.ts";
-import type { Work } from "./works.ts";
+import { isHeavy, type Work } from "./works.ts";
 
 /** A system, as the benchmark's main process knows it. */
 export interface System {
@@ -58,15 +58,19 @@ export const TFJS: System = peer("@tensorflow/tfjs-backend-wasm", {
 export const JAX: System = peer("@jax-js/jax", {
   does: (work) => (infers(work) || work.suite === "train") && inDeno(work),
   settings(work, threads) {
-    const jits = work.suite === "matmul" ? ["whole in one jit"] : [
-      "parts jitted alone",
-      "whole in one jit",
-    ];
+    const jits = jitsOf(work);
     const workers = threads > 1 ? ["workers", "no workers"] : ["no workers"];
     return workers.flatMap((where) => jits.map((jit) => `${jit}, ${where}`));
   },
   readsOnnx: false,
 });
+
+/** Training larger models in parts takes more than the 4 GiB that it can have. */
+function jitsOf(work: Work): readonly string[] {
+  if (work.suite === "matmul") return ["whole in one jit"];
+  const jits = ["parts jitted alone", "whole in one jit"];
+  return work.suite === "train" && isHeavy(work) ? jits.toReversed() : jits;
+}
 
 export const SYSTEMS: readonly System[] = [FOVEA, ORT_WEB, ORT_NODE, TFJS, JAX];
 

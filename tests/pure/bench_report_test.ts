@@ -46,7 +46,7 @@ function measurement(changes: Partial<Measurement>): Measurement {
 }
 
 function comparison(...measurements: Measurement[]): Comparison {
-  return { work: forwardWork(), measurements, difference: 2e-6 };
+  return { work: forwardWork(), measurements, failures: [], difference: 2e-6 };
 }
 
 Deno.test("bench: JSON lines have the promised fields", () => {
@@ -124,6 +124,14 @@ Deno.test("bench: the table compares with the peer on as many threads", () => {
   const one = comparisonText(comparison(measurement({})), []);
   assert(one.includes("nothing to compare the results with"), one);
   assert(peakText(PEAK_WORK, [PEAK]).includes("120"));
+});
+
+Deno.test("bench: a peer that could not do the work is named, with what it said", () => {
+  const message = "onnxruntime-web failed: RangeError: too large\n    at somewhere";
+  const failures = [{ system: ORT_WEB, threads: 2, message }];
+  const text = comparisonText({ ...comparison(measurement({})), failures }, []);
+  assert(text.includes(`${ORT_WEB.version}, threads 2: onnxruntime-web failed: RangeError`), text);
+  assert(!text.includes("somewhere"));
 });
 
 Deno.test("bench: targets are those of the chosen works, reached, missed or not measured", () => {
