@@ -55,11 +55,17 @@ const PACKED_ROWS: BlockLimits = { k: 384, rows: 240, rowGroup: 96, columns: 256
 const COPIED_ROWS: BlockLimits = { ...PACKED_ROWS, columns: IN_PLACE.columns };
 /** Several blocks of k are multiples of the microkernel's longest round. */
 const K_STEP = 32;
+/** The same where evenness counts for more. */
+const SLICE_STEP = 8;
+/** A block that is a whole slice may be longer by so much: better than two. */
+const MOST_IN_SLICE = 1.1;
 const MIN_COLUMNS = 32;
 /** The same where no operand has to be packed: then columns cost nothing but their products. */
 const MIN_STORED_COLUMNS = 16;
 /** Units wanted, so that several threads share the work evenly. */
 const WANTED_UNITS = 16;
+/** So few units are better a multiple of this: as many for each of two threads, or four. */
+const EVEN_UNITS = 4;
 /** A slice of k is at least as long, so that adding the slices up costs little. */
 const MIN_SLICE_K = 256;
 /** Limit of the memory that the sums of all slices take. */
@@ -108,8 +114,9 @@ export function chooseBlocking(
   const minColumns = packsColumns ? MIN_COLUMNS : MIN_STORED_COLUMNS;
   const isWide = columnsFirst && n >= minColumns * units / 2;
   const wantedSlices = packsRows && !isWide ? chooseSlicesOfK(extents, whole, units) : 1;
-  const limit = Math.max(Math.min(limits.k, Math.ceil(totalK / wantedSlices)), 1);
-  const kBlock = k.map((length) => evenPart(length, limit, length > limit ? K_STEP : 8));
+  const limit = blockLimit(totalK, wantedSlices, limits.k);
+  const kStep = wantedSlices > 1 ? SLICE_STEP : K_STEP;
+  const kBlock = k.map((length) => evenPart(length, limit, length > limit ? kStep : SLICE_STEP));
   const kBlocks = sumOf(k.map((length, term) => Math.ceil(length / (kBlock[term] ?? 1))));
   const isSliced = wantedSlices > 1 && kBlocks > 1;
   const columnsStay = columnsFit && !isSliced;
@@ -179,10 +186,12 @@ function chooseSlicesOfK(extents: MatmulExtents, tile: Tile, units: number): num
   const { batch, m, n } = extents;
   const k = sumOf(extents.k);
   if (batch * m * n * k < 2 * MIN_UNIT_WORK) return 1;
-  const wanted = Math.ceil(units / countTiles(extents, tile));
+  const tiles = countTiles(extents, tile);
   const bytes = 4 * batch * m * roundUp(n, 8);
   const most = Math.min(Math.floor(k / MIN_SLICE_K), Math.floor(MAX_SLICES_BYTES / bytes));
-  return Math.max(Math.min(wanted, most), 1);
+  const slices = Math.max(Math.min(Math.ceil(units / tiles), most), 1);
+  const even = EVEN_UNITS / greatestDivisor(tiles, EVEN_UNITS);
+  return slices > even ? slices - slices % even : slices;
 }
 
 interface CutOptions {
@@ -227,6 +236,13 @@ function cutUnits(
   return { ...tile, rows, columns };
 }
 
+/** Length of a block of k at most: so that slices have as many blocks each, of about the same length. */
+function blockLimit(totalK: number, slices: number, most: number): number {
+  if (slices === 1) return Math.max(Math.min(most, totalK), 1);
+  const slice = totalK / slices;
+  return Math.ceil(slice / Math.ceil(slice / (most * MOST_IN_SLICE)));
+}
+
 /** Rows of about half as many: of two numbers of parts, that which leaves the last part fuller. */
 function halfOfRows(m: number, rows: number, step: number): number {
   const parts = 2 * Math.ceil(m / rows);
@@ -234,6 +250,10 @@ function halfOfRows(m: number, rows: number, step: number): number {
   if (even === undefined || odd === undefined) return rows;
   const padded = (size: number) => roundUp(m, size);
   return padded(odd) < padded(even) ? odd : even;
+}
+
+function greatestDivisor(a: number, b: number): number {
+  return b === 0 ? a : greatestDivisor(b, a % b);
 }
 
 /** The least multiple of 4 that is one of `step`. */
