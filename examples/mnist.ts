@@ -8,6 +8,7 @@
  * the weights as safetensors, and a few test digits with the model's answers. Ctrl-C leaves a checkpoint
  * from which `--resume` goes on bit for bit.
  */
+import { dirname, join } from "node:path";
 import { parseArgs } from "node:util";
 import { auto, type Backend, compile, reference, wasm, webgpu } from "@fovea/fovea/backends";
 import {
@@ -25,6 +26,7 @@ import {
   ResumeError,
   Trainer,
   trainingStep,
+  tuningFile,
   valuesFrom,
   type Vit,
   vit,
@@ -41,6 +43,7 @@ const HELP = `Trains a small Vision Transformer on MNIST.
   --resume         go on from the checkpoint that a run with the same options left beside --out
   --backend <name> wasm (default), webgpu, auto (the faster of the two here), or reference, which is
                    slow and computes in f64
+  --no-tune        on WebGPU, divide work by its sizes alone, without measuring what is fastest
   --limit <n>      use only the first n training and test images
   --help           this text
 `;
@@ -61,6 +64,7 @@ interface Options {
   readonly out: string;
   readonly resume: boolean;
   readonly backend: BackendName;
+  readonly tune: boolean;
   readonly limit: number;
 }
 
@@ -77,6 +81,7 @@ function readOptions(args: readonly string[]): Options | undefined {
       out: { type: "string", default: "mnist_vit.safetensors" },
       resume: { type: "boolean", default: false },
       backend: { type: "string", default: "wasm" },
+      "no-tune": { type: "boolean", default: false },
       limit: { type: "string", default: "60000" },
       help: { type: "boolean", default: false },
     },
@@ -95,6 +100,7 @@ function readOptions(args: readonly string[]): Options | undefined {
     out,
     resume,
     backend,
+    tune: !values["no-tune"],
   };
 }
 
@@ -194,12 +200,15 @@ function stopOnInterrupt(): AbortSignal {
 
 const INTERRUPTED = 130;
 
-async function makeBackend(name: BackendName, threads: number | undefined): Promise<Backend> {
-  switch (name) {
+/** Where what was measured on WebGPU is kept, beside the weights. */
+const TUNING = "webgpu_tuning.json";
+
+async function makeBackend({ backend, threads, tune, out }: Options): Promise<Backend> {
+  switch (backend) {
     case "wasm":
       return wasm(threads === undefined ? {} : { threads });
     case "webgpu":
-      return await webgpu();
+      return await webgpu(tune ? { tuning: await tuningFile(join(dirname(out), TUNING)) } : {});
     case "auto":
       return auto(threads === undefined ? {} : { wasm: { threads } });
     case "reference":
@@ -208,9 +217,9 @@ async function makeBackend(name: BackendName, threads: number | undefined): Prom
 }
 
 async function run(options: Options): Promise<number> {
-  const { epochs, seed, threads, out, limit } = options;
+  const { epochs, seed, out, limit } = options;
   const stop = stopOnInterrupt();
-  const backend = await makeBackend(options.backend, threads);
+  const backend = await makeBackend(options);
   const mnist = await loadMnist();
   const [data, test] = [firstImages(mnist.train, limit), firstImages(mnist.test, limit)];
   const model = declareModel();

@@ -126,6 +126,7 @@ export {
   type TrainingStepOptions,
   type TrainingStepOutput,
 } from "./training_step.ts";
+export { tuningFile, TuningFileError } from "./tuning_file.ts";
 export {
   parameterCount,
   VIT_SIZES,

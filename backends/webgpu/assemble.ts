@@ -6,6 +6,7 @@ import { describeNode, noteNode } from "../errors.ts";
 import { type ArenaRange, memberBindings } from "./bindings.ts";
 import type { GpuCapabilities } from "./capabilities.ts";
 import { emitGpuKernel } from "./emit_kernel.ts";
+import { type TileName, TILES } from "./templates/tile.ts";
 import type { Grid } from "./wgsl/module.ts";
 
 /** A shader module. */
@@ -39,8 +40,16 @@ export interface GpuProgram {
 /** Graph nodes that a module's comment lists. */
 const LISTED_NODES = 12;
 
-/** Emits every kernel once for each way in which its buffers are bound; what is the same is one module. */
-export function assembleGpu(program: Program, { limits, software }: GpuCapabilities): GpuProgram {
+/**
+ * Emits every kernel once for each way in which its buffers are bound; what is the same is one module.
+ *
+ * @param tiles Those of matmuls, by the kernels' places; by default what their sizes suggest.
+ */
+export function assembleGpu(
+  program: Program,
+  { limits, software }: GpuCapabilities,
+  tiles: ReadonlyMap<number, TileName> = new Map(),
+): GpuProgram {
   const modules: GpuModule[] = [];
   const dispatches: GpuDispatch[] = [];
   const emitted = new Map<string, { module: number; grid: Grid }[]>();
@@ -61,16 +70,16 @@ export function assembleGpu(program: Program, { limits, software }: GpuCapabilit
       let parts = emitted.get(key);
       if (parts === undefined) {
         const comment = commentOf(kernel, step);
-        parts = emitGpuKernel(plain, { layout, limits, software, comment }).map(
-          ({ wgsl, grid }) => {
-            const code = wgsl.replace(/^(\/\/.*\n)+/, "");
-            const bindings = layout.regions.flat();
-            return {
-              module: moduleAt({ wgsl, code, kernel: kernel.name, step: at, bindings }),
-              grid,
-            };
-          },
-        );
+        const name = tiles.get(step.kernel);
+        const options = { layout, limits, software, comment, tile: name && TILES[name] };
+        parts = emitGpuKernel(plain, options).map(({ wgsl, grid }) => {
+          const code = wgsl.replace(/^(\/\/.*\n)+/, "");
+          const bindings = layout.regions.flat();
+          return {
+            module: moduleAt({ wgsl, code, kernel: kernel.name, step: at, bindings }),
+            grid,
+          };
+        });
         emitted.set(key, parts);
       }
       for (const { module, grid } of parts) dispatches.push({ step: at, module, grid, ranges });

@@ -6,6 +6,7 @@ import { assembleGpu } from "./assemble.ts";
 import type { GpuCapabilities } from "./capabilities.ts";
 import { type DeviceOptions, type GpuDevice, sharedDevice } from "./device.ts";
 import { type DeviceLossNote, GpuExecutable } from "./runtime.ts";
+import { tuneTiles, type TuningStore } from "./tuning.ts";
 
 /** Its attention normalises no rows of queries and keys. */
 const UNSUPPORTED: readonly FusionRule[] = ["fold_qk_norm"];
@@ -18,6 +19,12 @@ export interface WebGpuOptions extends DeviceOptions {
    * all of them (`get("state")`). By default the note is a warning on the console.
    */
   readonly onDeviceLost?: (note: DeviceLossNote) => void;
+  /**
+   * Where to look for the tiles that matmuls are fastest in; those of kernels that are not there are
+   * measured when a program is compiled, on devices that tell the time. By default sizes decide: then
+   * all compilations give the same kernels, and none takes longer.
+   */
+  readonly tuning?: TuningStore;
 }
 
 /** A backend whose capabilities are a GPU's. */
@@ -31,8 +38,8 @@ export interface WebGpuBackend extends Backend {
  * @throws {GpuUnavailableError} When there is no WebGPU, adapter or device.
  */
 export async function webgpu(options: WebGpuOptions = {}): Promise<WebGpuBackend> {
-  const { onDeviceLost, ...device } = options;
-  return backendOn(await sharedDevice(device), { onDeviceLost });
+  const { onDeviceLost, tuning, ...device } = options;
+  return backendOn(await sharedDevice(device), { onDeviceLost, tuning });
 }
 
 /** How a backend uses its device. */
@@ -40,12 +47,13 @@ export interface BackendOnOptions {
   /** Of which programs make use; all of the device's by default. */
   readonly capabilities?: GpuCapabilities | undefined;
   readonly onDeviceLost?: WebGpuOptions["onDeviceLost"] | undefined;
+  readonly tuning?: TuningStore | undefined;
 }
 
 /** The backend on a device, or on what has taken its place. */
 export function backendOn(
   gpu: GpuDevice,
-  { capabilities = gpu.capabilities, onDeviceLost = warn }: BackendOnOptions = {},
+  { capabilities = gpu.capabilities, onDeviceLost = warn, tuning }: BackendOnOptions = {},
 ): WebGpuBackend {
   return {
     capabilities,
@@ -53,9 +61,10 @@ export function backendOn(
       const { alignment } = capabilities;
       const target = { alignment, unsupported: UNSUPPORTED };
       const program = lowerGraph(graph, { ...options, target });
-      const plan = { program, capabilities, assembled: assembleGpu(program, capabilities) };
       let device = gpu;
       while (device.lost !== undefined) device = await device.replacement();
+      const tiles = tuning && await tuneTiles(device, program, capabilities, tuning);
+      const plan = { program, capabilities, assembled: assembleGpu(program, capabilities, tiles) };
       return await GpuExecutable.load(device, plan, { onDeviceLost });
     },
   };

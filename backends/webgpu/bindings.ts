@@ -27,6 +27,19 @@ interface Region {
 
 const WORD = 4;
 
+/** The bindings of a kernel that runs by itself: one for each of its buffers. */
+export function separateBindings({ buffers }: PlainKernel): BindingLayout {
+  const bound = buffers.filter(({ access }) => access !== "scratch");
+  return {
+    regions: bound.map(({ elements, dtype }) => [wholeWords(elements * bytesPerElement(dtype))]),
+    places: bound.map((_, region) => ({ region, offset: 0 })),
+  };
+}
+
+function wholeWords(bytes: number): number {
+  return Math.max(WORD, Math.ceil(bytes / WORD) * WORD);
+}
+
 /**
  * The bindings of a step's member: one region of memory for each of its buffers, and one binding for each
  * region. What deviates from that is due to what devices allow:
@@ -50,8 +63,7 @@ export function memberBindings(
     elements === 0 ? emptyOffset(program) : program.buffers[member.buffers[at] ?? -1]?.offset ?? 0
   );
   const ends = bound.map(({ elements, dtype }, at) => {
-    const bytes = Math.max(WORD, Math.ceil(elements * bytesPerElement(dtype) / WORD) * WORD);
-    return (starts[at] ?? 0) + bytes;
+    return (starts[at] ?? 0) + wholeWords(elements * bytesPerElement(dtype));
   });
   const regions = joinNeighbours(joinOverlapping(starts, ends), limits);
   const places: BufferPlace[] = [];

@@ -33,7 +33,7 @@ async function assertAgrees(kernel: MatmulKernel, tile?: TileName): Promise<void
   const comparisons = await compareOnGpu(
     gpu,
     kernel,
-    (kernel, options) => emitMatmul(kernel, options, tile && TILES[tile]),
+    (kernel, options) => emitMatmul(kernel, { ...options, tile: tile && TILES[tile] }),
     noise,
   );
   for (const comparison of comparisons) {

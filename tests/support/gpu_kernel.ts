@@ -2,19 +2,11 @@
 import type { PlainKernel } from "../../backends/webgpu/emit_kernel.ts";
 import type { Dispatch, EmitOptions } from "../../backends/webgpu/wgsl/module.ts";
 import type { GpuDevice } from "../../backends/webgpu/device.ts";
-import type { BindingLayout } from "../../backends/webgpu/wgsl/buffers.ts";
+import { separateBindings } from "../../backends/webgpu/bindings.ts";
 import { interpretKernel } from "../../backends/reference/loop_interpreter.ts";
 
 /** Makes the dispatches of a kernel. */
 export type Emit<K extends PlainKernel> = (kernel: K, options: EmitOptions) => Dispatch[];
-
-/** A kernel's bindings when each buffer has one. */
-export function plainLayout({ buffers }: PlainKernel): BindingLayout {
-  return {
-    regions: buffers.map(({ elements }) => [4 * Math.max(elements, 1)]),
-    places: buffers.map((_, region) => ({ region, offset: 0 })),
-  };
-}
 
 /** A kernel of f32 buffers, ready to run. */
 export interface LoadedGpuKernel {
@@ -29,7 +21,7 @@ export async function loadGpuKernel<K extends PlainKernel>(
   kernel: K,
   emit: Emit<K>,
 ): Promise<LoadedGpuKernel> {
-  const layout = plainLayout(kernel);
+  const layout = separateBindings(kernel);
   const { limits, software } = capabilities;
   const dispatches = emit(kernel, { layout, limits, software, comment: [kernel.name] });
   const starts: number[] = [];

@@ -25,31 +25,29 @@ import {
   tilesOf,
   writePart,
 } from "./matmul_part.ts";
-import { chooseTile, fits, invocationsOf, type PartExtents, type Tile } from "./tile.ts";
+import {
+  chooseTile,
+  fits,
+  invocationsOf,
+  type PartExtents,
+  suitableTiles,
+  type Tile,
+  type TileDevice,
+  type TileName,
+} from "./tile.ts";
 
 /**
  * The dispatch that computes a matmul kernel, or none where its results have no elements.
  *
- * @param wanted How to divide the work; by default what its sizes suggest.
  * @throws {RangeError} When the device cannot run it.
  */
 export function emitMatmul(
   kernel: MatmulKernel,
   options: EmitOptions,
-  wanted?: Tile,
 ): Dispatch[] {
-  const parts = kernel.parts.map((part) => {
-    const roles = assignRoles(part);
-    const extents: PartExtents = {
-      batch: extentOf(roles.batch),
-      rows: extentOf(roles.m),
-      columns: extentOf(roles.n),
-      k: part.terms.reduce((sum, term) => sum + sumLength(term), 0),
-    };
-    return { part, roles, extents };
-  }).filter(({ extents: { batch, rows, columns } }) => batch * rows * columns > 0);
+  const parts = partsOf(kernel);
   if (parts.length === 0) return [];
-  const tile = wanted ?? chooseTile(parts.map(({ extents }) => extents), options);
+  const tile = options.tile ?? chooseTile(parts.map(({ extents }) => extents), options);
   checkFits(kernel, tile, options.limits);
   const module = new ModuleWriter(kernel, options, wideBuffers(kernel.buffers, viewsOf(parts)));
   const locals = new Locals(module.names);
@@ -70,6 +68,26 @@ export function emitMatmul(
   writeMain(module, locals, prepared, tile, groupNumber(grid));
   const wgsl = module.module([invocationsOf(tile), 1], [...declarations, ...functions]);
   return [{ wgsl, grid }];
+}
+
+/** The tiles that may suit the kernel on a device: those worth a measurement. */
+export function tilesFor(kernel: MatmulKernel, device: TileDevice): TileName[] {
+  const parts = partsOf(kernel);
+  return parts.length === 0 ? [] : suitableTiles(parts.map(({ extents }) => extents), device);
+}
+
+/** The parts that have results. */
+function partsOf(kernel: MatmulKernel) {
+  return kernel.parts.map((part) => {
+    const roles = assignRoles(part);
+    const extents: PartExtents = {
+      batch: extentOf(roles.batch),
+      rows: extentOf(roles.m),
+      columns: extentOf(roles.n),
+      k: part.terms.reduce((sum, term) => sum + sumLength(term), 0),
+    };
+    return { part, roles, extents };
+  }).filter(({ extents: { batch, rows, columns } }) => batch * rows * columns > 0);
 }
 
 function viewsOf(

@@ -118,6 +118,26 @@ export function chooseTile(parts: readonly PartExtents[], device: TileDevice): T
   return chosen;
 }
 
+/** The tiles that are worth a measurement: not far from the best by what is known of the sizes. */
+export function suitableTiles(parts: readonly PartExtents[], device: TileDevice): TileName[] {
+  const rows = mostRows(parts);
+  const isLong = longestSum(parts) >= LONG_SUM;
+  const names = Object.keys(TILES) as TileName[];
+  return names.filter((name) => {
+    const tile: Tile = TILES[name];
+    if (!fits(tile, device.limits) || (device.software && (tile.staged || tile.slices > 1))) {
+      return false;
+    }
+    if (tile.slices > 1 && !isLong) return false;
+    // Half of the rows of a tile may be beyond the edge, not more.
+    return tile.ownRows === 1 ? rows <= 4 : rows > 1 && tile.ownRows < 2 * rows;
+  });
+}
+
+function longestSum(parts: readonly PartExtents[]): number {
+  return Math.max(...parts.map(({ k }) => k));
+}
+
 function gpuCandidates(parts: readonly PartExtents[]): Tile[] {
   const rows = mostRows(parts);
   const staged = (["large", "medium", "small"] as const)
@@ -126,7 +146,7 @@ function gpuCandidates(parts: readonly PartExtents[]): Tile[] {
       const computed = groupsOf(tile, parts) * tile.rows * tile.columns;
       return groupsOf(tile, parts) >= BUSY[name] && computed <= MOST_WASTE * resultsOf(parts);
     });
-  const isLong = Math.max(...parts.map(({ k }) => k)) >= LONG_SUM;
+  const isLong = longestSum(parts) >= LONG_SUM;
   return [
     ...(isLong && rows === 1 ? [TILES.row] : isLong && rows <= 4 ? [TILES.thin] : []),
     ...staged.map((name) => TILES[name]),

@@ -1,6 +1,7 @@
 /** What a generated shader module is made of. */
 import type { KernelBuffer } from "../../../compiler/loop_ir.ts";
 import type { GpuLimits } from "../capabilities.ts";
+import type { Tile } from "../templates/tile.ts";
 import { type BindingLayout, WgslBuffers } from "./buffers.ts";
 import { Code } from "./code.ts";
 import type { ExpressionContext } from "./expressions.ts";
@@ -22,6 +23,8 @@ export interface EmitOptions {
   readonly limits: GpuLimits;
   /** Whether the device is a driver in software. */
   readonly software: boolean;
+  /** How a matmul is divided; by default what its sizes suggest. */
+  readonly tile?: Tile | undefined;
   /** Lines for the top of the module: what the kernel computes, and for whom. */
   readonly comment: readonly string[];
 }
