@@ -1,6 +1,8 @@
 /** What can go wrong when a program is prepared, fed or run. */
-import type { Node } from "../graph/node.ts";
-import { formatFullSite, type Site } from "../graph/site.ts";
+import { type NodeNote, noteNode } from "../graph/node_note.ts";
+import { formatFullSite } from "../graph/site.ts";
+
+export { type NodeNote, noteNode };
 
 /** A value given to a program does not fit its input: wrong name, shape, element type, or NaN. */
 export class InputError extends TypeError {
@@ -32,22 +34,6 @@ export class WorkerError extends Error {
 /** The program cannot run any more: it was disposed, or an earlier run failed. */
 export class UnusableProgramError extends Error {
   override readonly name = "UnusableProgramError";
-}
-
-/** A graph node behind a kernel, as errors and listings show it. */
-export interface NodeNote {
-  /** The op's name. */
-  readonly op: string;
-  readonly label: string | undefined;
-  /** Where in the model: `encoder/3/attention`. */
-  readonly scope: string;
-  /** The user's line that made it. */
-  readonly site: Site | undefined;
-}
-
-/** The note of a node. */
-export function noteNode({ op, label, scope, site }: Node): NodeNote {
-  return { op: op.name, label, scope, site };
 }
 
 /** Where a kernel failed. */

@@ -83,14 +83,14 @@ function pullBack(
     if (given === undefined || ends.has(node) || node.inputs.length === 0) continue;
     recomputed.reach(node, given);
     const inputCotangents = withProvenance(
-      { scope: node.scope, site: node.site },
+      { scope: node.scope, origin: node.origin },
       () => inputGradients(recomputed.of(node), given),
     );
     node.inputs.forEach((input, index) => {
       const part = inputCotangents[index];
       if (part === undefined || !isActive.has(input)) return;
       const known = cotangents.get(input);
-      const provenance = { scope: input.scope, site: input.site };
+      const provenance = { scope: input.scope, origin: input.origin };
       const total = known === undefined ? part : withProvenance(provenance, () => add(known, part));
       cotangents.set(input, total);
     });

@@ -1,27 +1,17 @@
 /** What became of a graph: which kernel computes what, which rules fired, which did not, and why. */
 import type { Node } from "../graph/node.ts";
-import type { Site } from "../graph/site.ts";
+import { type NodeNote, noteNode } from "../graph/node_note.ts";
 import { describeExplanation } from "./explain_text.ts";
 import type { FusionRule } from "./fusion_rules.ts";
 import type { LoweredKernel } from "./lower/kernel_builder.ts";
 import type { RuleReport } from "./report.ts";
 import { bytesOf } from "./schedule/access.ts";
 
-/** A graph node, as explanations name it. */
-export interface ExplainedNode {
-  readonly op: string;
-  readonly label: string | undefined;
-  /** Where in the model: `encoder/3/attention`. */
-  readonly scope: string;
-  /** The user's line that made it. */
-  readonly site: Site | undefined;
-}
-
 /** A kernel of the program. */
 export interface ExplainedKernel {
   readonly name: string;
   /** All that it computes, in order. */
-  readonly nodes: readonly ExplainedNode[];
+  readonly nodes: readonly NodeNote[];
   /** How many of those are never written to memory. */
   readonly fusedValues: number;
   /** Bytes that those would have taken to write and to read once. */
@@ -32,7 +22,7 @@ export interface ExplainedKernel {
 export interface ExplainedRule {
   readonly rule: FusionRule;
   readonly outcome: "applied" | "refused";
-  readonly node: ExplainedNode;
+  readonly node: NodeNote;
   /** What it did, or why not. */
   readonly detail: string;
   /** Bytes of memory traffic that it saves in a run. */
@@ -85,7 +75,7 @@ export function explain(kernels: readonly LoweredKernel[], report: RuleReport): 
   const stored = new Set(kernels.flatMap((kernel) => kernel.writes));
   return new Explanation(
     kernels.map((kernel) => explainKernel(kernel, stored)),
-    report.notes.map((note) => ({ ...note, node: explainNode(note.node) })),
+    report.notes.map((note) => ({ ...note, node: noteNode(note.node) })),
     [...report.off],
   );
 }
@@ -97,12 +87,8 @@ function explainKernel(
   const fused = nodes.filter((node) => !stored.has(node));
   return {
     name: kernel.name,
-    nodes: nodes.map(explainNode),
+    nodes: nodes.map(noteNode),
     fusedValues: fused.length,
     bytesSaved: fused.reduce((total, node) => total + 2 * bytesOf(node), 0),
   };
-}
-
-function explainNode({ op, label, scope, site }: Node): ExplainedNode {
-  return { op: op.name, label, scope, site };
 }

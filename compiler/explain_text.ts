@@ -1,6 +1,7 @@
 /** Explanations as text for a terminal. */
+import type { NodeNote } from "../graph/node_note.ts";
 import { formatSite } from "../graph/site.ts";
-import type { ExplainedKernel, ExplainedNode, ExplainedRule, Explanation } from "./explain.ts";
+import type { ExplainedKernel, ExplainedRule, Explanation } from "./explain.ts";
 import { FUSION_RULES } from "./fusion_rules.ts";
 
 /** The text of an explanation: what is the same in several blocks of a model is one line. */
@@ -63,8 +64,8 @@ function kernelLine({ name, nodes, fusedValues, bytesSaved }: ExplainedKernel, t
 }
 
 /** The distinct scopes, with the ops in them and the user's lines. */
-function placesOf(nodes: readonly ExplainedNode[], text: ScopeText): string {
-  const places = new Map<string, ExplainedNode[]>();
+function placesOf(nodes: readonly NodeNote[], text: ScopeText): string {
+  const places = new Map<string, NodeNote[]>();
   for (const node of nodes) {
     const scope = text(node.scope);
     places.set(scope, [...places.get(scope) ?? [], node]);
@@ -76,7 +77,7 @@ function placesOf(nodes: readonly ExplainedNode[], text: ScopeText): string {
 }
 
 /** The distinct lines, by file: `blocks.ts:134,137`. */
-function sitesOf(nodes: readonly ExplainedNode[]): string {
+function sitesOf(nodes: readonly NodeNote[]): string {
   const lines = new Map<string, Set<string>>();
   for (const { site } of nodes) {
     const [file = "", line] = formatSite(site).split(":");

@@ -5,12 +5,8 @@
  */
 export { grad, gradients, valueAndGrad } from "./autodiff.ts";
 export { checkpoint } from "./checkpoint.ts";
-export {
-  type ExplainedKernel,
-  type ExplainedNode,
-  type ExplainedRule,
-  Explanation,
-} from "./explain.ts";
+export { type ExplainedKernel, type ExplainedRule, Explanation } from "./explain.ts";
+export type { NodeNote } from "../graph/node_note.ts";
 export type * from "./loop_ir.ts";
 export { FUSION_RULES, type FusionOptions, type FusionRule } from "./fusion_rules.ts";
 export { donatedPaths, graphPasses, lowerGraph, type LowerOptions, type Pass } from "./pipeline.ts";

@@ -30,7 +30,7 @@ export function rewriteModule(
     return known;
   };
   for (const node of moduleNodes(module)) {
-    const provenance = { label: node.label, scope: node.scope, site: node.site };
+    const provenance = { label: node.label, scope: node.scope, origin: node.origin };
     const rebuilt = withProvenance(provenance, () => {
       const inputs = node.inputs.map(mapped);
       const attrs = attrsOf(node);

@@ -4,7 +4,7 @@
  */
 import type { DType } from "./dtype.ts";
 import { formatShape, type Shape } from "./shape.ts";
-import { captureSite, type Site } from "./site.ts";
+import { captureOrigin, type Origin, type Site } from "./site.ts";
 import type { Attrs, AttrValue, OpRecord } from "./op.ts";
 
 /** Element type and shape. */
@@ -30,8 +30,8 @@ export class Tensor<out D extends DType = DType, out S extends Shape = Shape> {
   readonly label: string | undefined;
   /** Where in the model: `encoder/3/attention`. Empty at the top. */
   readonly scope: string;
-  /** The user's line that made it. */
-  readonly site: Site | undefined;
+  /** What finds out {@linkcode site}. */
+  readonly origin: Origin;
 
   /** Use {@linkcode makeNode} or an op's builder. */
   constructor(fields: NodeFields & { id: number; dtype: D; shape: S }) {
@@ -43,8 +43,13 @@ export class Tensor<out D extends DType = DType, out S extends Shape = Shape> {
     this.shape = fields.shape;
     this.label = fields.label;
     this.scope = fields.scope;
-    this.site = fields.site;
+    this.origin = fields.origin;
     Object.freeze(this);
+  }
+
+  /** The user's line that made it. */
+  get site(): Site | undefined {
+    return this.origin();
   }
 
   /** Text such as `%12 add f32[2, 3]`. */
@@ -62,7 +67,7 @@ interface NodeFields {
   attrs: Attrs;
   label: string | undefined;
   scope: string;
-  site: Site | undefined;
+  origin: Origin;
 }
 
 const interned = new Map<string, WeakRef<Node>>();
@@ -112,12 +117,12 @@ export function withScope<T>(name: string | number, build: () => T): T {
 export interface Provenance {
   readonly label?: string | undefined;
   readonly scope: string;
-  readonly site: Site | undefined;
+  readonly origin: Origin;
 }
 
 let provenance: Provenance | undefined;
 
-/** Runs `build` so that every node made in it carries the given scope and site. */
+/** Runs `build` so that every node made in it carries the given scope and origin. */
 export function withProvenance<T>(from: Provenance, build: () => T): T {
   const before = provenance;
   provenance = from;
@@ -187,7 +192,7 @@ function intern<A extends Attrs>(
     shape: Object.freeze([...type.shape]),
     label,
     scope: provenance?.scope ?? scopes.join("/"),
-    site: provenance === undefined ? captureSite() : provenance.site,
+    origin: provenance?.origin ?? captureOrigin(),
   });
   interned.set(key, new WeakRef(node));
   forget.register(node, key);

@@ -10,15 +10,12 @@ export interface Site {
 }
 
 const OWN_FILE = /graph\/site\.ts$/;
-/** Beginnings of the library's file names: of three rooms, or of the one file of a bundle. */
+const ROOMS = ["graph/", "compiler/", "backends/", "models/"];
+/** Beginnings of the library's file names: of its rooms, or of the one file of a bundle. */
 const INNER = OWN_FILE.test(import.meta.url)
-  ? ["graph/", "compiler/", "backends/"].map((room) => import.meta.url.replace(OWN_FILE, room))
+  ? ROOMS.map((room) => import.meta.url.replace(OWN_FILE, room))
   : [import.meta.url];
-/**
- * How many frames are looked at: mostly the first few are enough, and writing a frame down takes longer
- * than making a node.
- */
-const DEPTHS = [11, 40];
+const DEPTH = 40;
 
 /** V8 and JavaScriptCore let the depth of stacks be set; elsewhere setting it changes nothing. */
 const errors: ErrorConstructor & { stackTraceLimit?: number | undefined } = Error;
@@ -30,38 +27,47 @@ function parseFrame(frame: string): Site | undefined {
   return { file, line: Number(line), column: Number(column) };
 }
 
+/** Finds out where something was made, the first time it is called. */
+export type Origin = () => Site | undefined;
+
 /**
- * The caller's place outside `graph/`, `compiler/` and `backends/`, or outside the bundle that holds
- * them; undefined where there is none (such as in a user's bundle of everything) or no stack.
+ * The caller's place outside of the library, or outside of the bundle that holds it; undefined where
+ * there is none (such as in a user's bundle of everything) or no stack. Only noting the stack is quick:
+ * reading it takes a hundred times as long as making a node.
  */
+export function captureOrigin(): Origin {
+  const limit = errors.stackTraceLimit;
+  errors.stackTraceLimit = DEPTH;
+  let raised: Error | undefined = new Error();
+  errors.stackTraceLimit = limit;
+  let site: Site | undefined;
+  return () => {
+    if (raised !== undefined) site = siteIn(raised.stack ?? "");
+    raised = undefined;
+    return site;
+  };
+}
+
+/** The caller's place, as {@linkcode captureOrigin} finds it, at once. */
 export function captureSite(): Site | undefined {
-  for (const depth of DEPTHS) {
-    const frames = callers(depth);
-    for (const frame of frames) {
-      const site = parseFrame(frame.trim());
-      if (site !== undefined && !INNER.some((inner) => site.file.startsWith(inner))) return site;
-    }
-    if (frames.length < depth) return undefined;
+  return captureOrigin()();
+}
+
+function siteIn(stack: string): Site | undefined {
+  for (const frame of stack.split("\n").slice(1)) {
+    const site = parseFrame(frame.trim());
+    if (site !== undefined && !INNER.some((inner) => site.file.startsWith(inner))) return site;
   }
   return undefined;
 }
 
-/** The innermost frames as text, one a line; at most `depth` of them where engines can be told. */
-function callers(depth: number): string[] {
-  const limit = errors.stackTraceLimit;
-  errors.stackTraceLimit = depth;
-  const stack = new Error().stack ?? "";
-  errors.stackTraceLimit = limit;
-  return stack.split("\n").slice(1);
-}
-
-/** Text such as `vit.ts:41` (the file's last segment), for printing. */
+/** Text such as `train.ts:41` (the file's last segment), for printing. */
 export function formatSite(site: Site | undefined): string {
   if (site === undefined) return "?";
   return `${site.file.slice(site.file.lastIndexOf("/") + 1)}:${site.line}`;
 }
 
-/** Text with the whole file name, which a terminal can open: `file:///…/vit.ts:41:7`. */
+/** Text with the whole file name, which a terminal can open: `file:///…/train.ts:41:7`. */
 export function formatFullSite(site: Site | undefined): string {
   return site === undefined ? "an unknown place" : `${site.file}:${site.line}:${site.column}`;
 }

@@ -41,7 +41,7 @@ Deno.test("nodes are frozen and keep scope and site", () => {
   assertEquals(x.label, "x");
   assert(Object.isFrozen(y) && Object.isFrozen(y.inputs) && Object.isFrozen(y.shape));
   assertThrows(() => Object.assign(y, { scope: "" }), TypeError);
-  const z = withProvenance({ scope: "there", site: undefined }, () => graph.cos(x));
+  const z = withProvenance({ scope: "there", origin: () => undefined }, () => graph.cos(x));
   assertEquals([z.scope, z.site], ["there", undefined]);
 });
 

@@ -23,8 +23,8 @@ const x = g.input("x", "f32", [4]);
 
 /** A node that no builder would make. */
 function broken(node: Node, change: Partial<Pick<Node, "dtype" | "shape">>): Node {
-  const { op, inputs, attrs, label, scope, site, dtype, shape } = node;
-  return new Tensor({ id: 1e9, op, inputs, attrs, label, scope, site, dtype, shape, ...change });
+  const { op, inputs, attrs, label, scope, origin, dtype, shape } = node;
+  return new Tensor({ id: 1e9, op, inputs, attrs, label, scope, origin, dtype, shape, ...change });
 }
 
 Deno.test("a node whose type is not what its op infers is rejected by name, scope and line", () => {
