@@ -10,12 +10,15 @@ export function describeExplanation({ kernels, rules, off, bytesSaved }: Explana
     `${kernels.length} kernels; fusion saves ${formatBytes(bytesSaved)} of memory traffic a run`,
     ...grouped(kernels, (kernel) => kernel.nodes.map(({ scope }) => scope), kernelLine),
   ];
+  const idle: string[] = [];
   for (const [rule, doc] of Object.entries(FUSION_RULES)) {
     const own = rules.filter((note) => note.rule === rule);
+    if (own.length === 0 && off.every((other) => other !== rule)) idle.push(rule);
     if (own.length === 0) continue;
     lines.push("", `${rule}: ${doc}`, `  ${totalsOf(own)}`);
     lines.push(...grouped(own, ({ node }) => [node.scope], ruleLine));
   }
+  if (idle.length > 0) lines.push("", `found nothing to do: ${idle.join(", ")}`);
   if (off.length > 0) lines.push("", `switched off: ${off.join(", ")}`);
   return lines.join("\n");
 }

@@ -149,7 +149,7 @@ export function lowerAttention(plan: KernelPlan, copies: ReadonlySet<Node>): Low
     kernel: { kind: "attention", name, buffers, ...sizes, ...parts },
     bindings,
     writes,
-    nodes: [...plan.cluster.members.keys()],
+    nodes: plan.nodes,
   };
 }
 
@@ -186,6 +186,6 @@ export function lowerAttentionGrad(plan: KernelPlan, copies: ReadonlySet<Node>):
     kernel: { kind: "attentionGrad", name, buffers, ...sizes, ...parts },
     bindings,
     writes,
-    nodes: [...plan.cluster.members.keys()],
+    nodes: plan.nodes,
   };
 }

@@ -95,7 +95,7 @@ function lowerGroups(
     },
     bindings,
     writes,
-    nodes: [...plan.cluster.members.keys()],
+    nodes: plan.nodes,
   };
 }
 

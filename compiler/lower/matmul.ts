@@ -75,7 +75,7 @@ export function lowerMatmul(
     },
     bindings,
     writes,
-    nodes: [...plan.cluster.members.keys()],
+    nodes: plan.nodes,
   };
 }
 

@@ -6,8 +6,8 @@ const NAMED_OPS = 4;
 
 /** Text such as `rows_sum_sub_rsqrt_mul_3200x64`. */
 export function describeKernel(kind: string, plan: KernelPlan, size: string): string {
-  const names = [...plan.cluster.members.keys()].map((node) => node.op.name);
-  const distinct = [...new Set(names)];
+  const own = [...plan.cluster.members.keys()].filter((node) => plan.nodes.includes(node));
+  const distinct = [...new Set(own.map((node) => node.op.name))];
   const shown = distinct.slice(0, NAMED_OPS);
   if (distinct.length > NAMED_OPS) shown.push(`${distinct.length - NAMED_OPS}more`);
   return [kind, ...shown, size].join("_");

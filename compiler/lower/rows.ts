@@ -85,7 +85,6 @@ class RowsLowering {
       : this.#blockRows(row, rows, columns);
     const statements = renumberBuffers(body, (buffer) => this.#builder.final(buffer));
     const { buffers, bindings, writes } = this.#builder.finish();
-    const nodes = [...this.#plan.cluster.members.keys()];
     return {
       kernel: {
         kind: "loops",
@@ -96,7 +95,7 @@ class RowsLowering {
       },
       bindings,
       writes,
-      nodes,
+      nodes: this.#plan.nodes,
     };
   }
 

@@ -90,6 +90,6 @@ export function lowerScatter(plan: KernelPlan, isHeld: (node: Node) => boolean):
     },
     bindings,
     writes,
-    nodes: [...plan.cluster.members.keys()],
+    nodes: plan.nodes,
   };
 }

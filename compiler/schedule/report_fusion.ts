@@ -13,13 +13,22 @@ import type { KernelPlan, StorePlan } from "./stores.ts";
 export function reportFusion(clustering: Clustering, plan: StorePlan, rules: RuleReport): void {
   const stored = new Set(plan.kernels.flatMap((kernel) => kernel.stores));
   const planned = new Set(plan.kernels.map((kernel) => kernel.cluster));
-  for (const kernel of plan.kernels) reportKernel(kernel, rules);
-  for (const cluster of clustering.clusters) {
-    if (!planned.has(cluster)) reportRecomputed(cluster, rules);
+  const computed = new Set(plan.kernels.flatMap((kernel) => kernel.nodes));
+  const atHome = new Set<Node>();
+  for (const kernel of plan.kernels) {
+    reportKernel(kernel, rules);
+    for (const node of kernel.nodes) if (kernel.cluster.members.has(node)) atHome.add(node);
+  }
+  for (const { members } of clustering.clusters) {
+    reportRecomputed(
+      [...members.keys()].filter((at) => computed.has(at) && !atHome.has(at)),
+      rules,
+    );
   }
   for (const { rule, node, producer, reason } of clustering.refusals) {
     const home = clustering.of.get(node);
-    if (home === undefined || !planned.has(home) || !stored.has(producer)) continue;
+    const isApart = stored.has(producer) || (computed.has(producer) && !atHome.has(producer));
+    if (home === undefined || !planned.has(home) || !isApart) continue;
     rules.refused(rule, node, reason);
   }
   for (const [node, reason] of plan.refusals) {
@@ -32,8 +41,8 @@ function trafficOf(nodes: readonly Node[]): number {
   return nodes.reduce((total, node) => total + 2 * bytesOf(node), 0);
 }
 
-function reportKernel({ cluster, stores }: KernelPlan, rules: RuleReport): void {
-  const members = [...cluster.members.keys()];
+function reportKernel({ cluster, stores, nodes }: KernelPlan, rules: RuleReport): void {
+  const members = [...cluster.members.keys()].filter((node) => nodes.includes(node));
   const [first] = members;
   if (first === undefined) return;
   if (cluster.kind === "attention" || cluster.kind === "attentionGrad") {
@@ -69,9 +78,8 @@ function reportAttention(node: Node, rules: RuleReport): void {
   rules.applied(rule, node, `scores [${rows}, ${keys}] are never stored`, 4 * bytes);
 }
 
-/** A cluster that became no kernel: all that read it compute it. */
-function reportRecomputed(cluster: Cluster, rules: RuleReport): void {
-  const members = [...cluster.members.keys()];
+/** What a cluster's own kernel, if there is one, leaves to those who read it. */
+function reportRecomputed(members: readonly Node[], rules: RuleReport): void {
   const last = members.at(-1);
   if (last === undefined) return;
   rules.applied("recompute_cheap_values", last, namesOf(members), trafficOf(members));

@@ -5,15 +5,20 @@
 import type { Node } from "../../graph/node.ts";
 import { operandOf } from "../lower/attributes.ts";
 import type { RuleReport } from "../report.ts";
-import { accessOf, isView, sizeOf } from "./access.ts";
+import { accessOf, isView, sizeOf, valueOperands } from "./access.ts";
 import { isLanding } from "./copy.ts";
 import type { Cluster, Clustering } from "./cluster.ts";
-import { isBufferedSource, isReduction } from "./ops.ts";
+import { isBufferedSource, isReduction, isTemplate } from "./ops.ts";
 
 /** A kernel to be: a cluster, and those of its members that it writes to memory. */
 export interface KernelPlan {
   readonly cluster: Cluster;
   readonly stores: readonly Node[];
+  /**
+   * All that it computes, each after its inputs: not the members that others compute in its stead, but
+   * what it computes in others' stead.
+   */
+  readonly nodes: readonly Node[];
 }
 
 /** The kernels, and everything that is in memory. */
@@ -108,9 +113,22 @@ class StorePlanner {
     const kernels: KernelPlan[] = [];
     for (const cluster of this.#clustering.clusters) {
       const stores = [...cluster.members.keys()].filter((node) => this.#stored.has(node));
-      if (stores.length > 0) kernels.push({ cluster, stores });
+      if (stores.length > 0) kernels.push({ cluster, stores, nodes: this.#computedFor(stores) });
     }
     return { kernels, isHeld: (node) => this.#isHeld(node), refusals: this.#refusals };
+  }
+
+  #computedFor(stores: readonly Node[]): Node[] {
+    const found = new Set(stores);
+    // The loop goes on over what it adds.
+    for (const node of found) {
+      if (isTemplate(node)) continue;
+      for (const operand of valueOperands(node)) {
+        const { producer } = accessOf(operand);
+        if (this.#clustering.of.has(producer) && !this.#isHeld(producer)) found.add(producer);
+      }
+    }
+    return [...found].sort((a, b) => a.id - b.id);
   }
 
   /**
