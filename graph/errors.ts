@@ -1,17 +1,21 @@
 /** The graph's error classes, and the text that describes operands in them. */
 import { formatShape, type Shape } from "./shape.ts";
-import { captureSite, formatFullSite, type Site } from "./site.ts";
+import { captureSite, formatFullSite, formatSite, type Site } from "./site.ts";
 
 /** What an operand looks like in a message. */
 export interface OperandText {
   readonly name?: string | undefined;
+  /** The op that made it, and the user's line. */
+  readonly made?: { readonly op: string; readonly site: Site | undefined } | undefined;
   readonly dtype: string;
   readonly shape: Shape;
 }
 
-/** Text such as `x: f32[batch, 197, 768]`. */
+/** Text such as `x: f32[batch, 197, 768]`, or `operand 1 (tanh, train.ts:41): f32[2, 3]`. */
 export function describeOperand(operand: OperandText, index: number): string {
-  return `${operand.name ?? `operand ${index}`}: ${operand.dtype}${formatShape(operand.shape)}`;
+  const { name, made, dtype, shape } = operand;
+  const origin = made === undefined ? "" : ` (${made.op}, ${formatSite(made.site)})`;
+  return `${name ?? `operand ${index}${origin}`}: ${dtype}${formatShape(shape)}`;
 }
 
 /** An op was applied to operands it does not take. The message names them and the user's line. */

@@ -12,7 +12,7 @@ export type Literal = number | boolean;
 export type Operand = Tensor | Literal;
 
 /** An operand as an op's type rule sees it. */
-export type OperandType = TensorType & { readonly label?: string | undefined };
+export type OperandType = TensorType & Partial<Pick<Node, "label" | "op" | "origin">>;
 
 /** One axis or several; negative ones count from the end. */
 export type Axes = number | readonly number[];
@@ -31,7 +31,10 @@ export const DISCRETE: NotDifferentiable = {
 
 /** The operands as an error message shows them. */
 export function textsOf(inputs: readonly OperandType[]): OperandText[] {
-  return inputs.map(({ label, dtype, shape }) => ({ name: label, dtype, shape }));
+  return inputs.map(({ label, op, origin, dtype, shape }) => {
+    const made = op === undefined ? undefined : { op: op.name, site: origin?.() };
+    return { name: label, made, dtype, shape };
+  });
 }
 
 /** A node's input that its op is known to have. */
