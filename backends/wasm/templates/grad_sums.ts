@@ -4,6 +4,7 @@ import type { Local } from "../encoder.ts";
 import { constant, countedLoop, increment, localPlus } from "./control_flow.ts";
 import { matrixBase, rowAddress } from "./matrix_view.ts";
 import type { NormGradSums } from "./norm_grad_sums.ts";
+import { goBackThroughNorm } from "./row_norm_grad.ts";
 import type { OperandRows } from "./operand_rows.ts";
 import type { Range, RightOperand } from "./operands.ts";
 import { emitStoreRow } from "./store_row.ts";
@@ -62,7 +63,7 @@ export class GradSums {
       const base = matrixBase(fn, normed.operand, batch, entry);
       const given = normed.rows.source(fn, base, rows);
       const sums = normed.sums?.ofUnit ?? { scale: undefined, bias: undefined };
-      normed.rows.norm.goBack(f, given, source, this.rowBytes, sums);
+      goBackThroughNorm(f, normed.rows.norm, given, source, this.rowBytes, sums);
     }
     const result = this.#result;
     if (result === undefined) return;

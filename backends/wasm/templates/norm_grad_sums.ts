@@ -5,7 +5,8 @@
 import type { ColumnOperand, KernelBuffer, RowNormGrad } from "../../../compiler/loop_ir.ts";
 import type { FunctionBuilder, Local, ModuleBuilder } from "../encoder.ts";
 import { constant, countedLoop, increment, localPlus, whileBelow } from "./control_flow.ts";
-import { normRowBytes, type VectorSums } from "./row_norm.ts";
+import { normRowBytes } from "./norm_row_code.ts";
+import type { VectorSums } from "./row_norm_grad.ts";
 import { emitStoreRow } from "./store_row.ts";
 import {
   type KernelFunction,

@@ -5,7 +5,8 @@ import { constant, localPlus } from "./control_flow.ts";
 import { columnAxis, rowAddress, rowAxis } from "./matrix_view.ts";
 import { AxisList } from "./offset_table.ts";
 import type { Range } from "./operands.ts";
-import { normRowBytes, RowNormCode, type SourceRows } from "./row_norm.ts";
+import { normRowBytes } from "./norm_row_code.ts";
+import { RowNormCode, type SourceRows } from "./row_norm.ts";
 import type { KernelFunction, ScratchLayout } from "./template.ts";
 
 /** Rows that are ready, and where element zero of the axis lists is. */
