@@ -1,5 +1,6 @@
 /** What a backend is: how a graph becomes something that runs. */
 import type { Explanation } from "../compiler/explain.ts";
+import type { AttentionCosts, AttentionForm } from "../compiler/attention_costs.ts";
 import type { FusionOptions } from "../compiler/fusion_rules.ts";
 import type { GraphModule } from "../compiler/module.ts";
 import type { LiveValue, RecomputedReport } from "../compiler/program.ts";
@@ -25,6 +26,8 @@ export interface Capabilities {
   readonly maxMemoryBytes: number;
   /** Bytes that every buffer's offset is a multiple of. */
   readonly alignment: number;
+  /** What attention costs in its forms, measured; left out where it was not. */
+  readonly attentionCosts?: AttentionCosts;
 }
 
 /** What a pass left behind, for reading. */
@@ -38,6 +41,8 @@ export interface PrepareOptions {
   readonly donate: Readonly<Record<string, string>>;
   /** The most bytes that inputs, outputs, constants and intermediates may take together. */
   readonly memoryLimit?: number | undefined;
+  /** The form of attention, where the backend has kernels of it. */
+  readonly attention?: AttentionForm | "auto" | undefined;
   /** Which fusion rules may fire, where the backend has kernels to fuse. */
   readonly fusion?: FusionOptions | undefined;
   readonly dump?: Dump | undefined;

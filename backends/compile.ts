@@ -1,4 +1,5 @@
 /** From a traced graph to a program that runs. */
+import type { AttentionForm } from "../compiler/attention_costs.ts";
 import { type FusionOptions, rulesOff } from "../compiler/fusion_rules.ts";
 import { donatedPaths } from "../compiler/pipeline.ts";
 import { topologicalOrder } from "../graph/node.ts";
@@ -35,6 +36,12 @@ export interface CompileOptions<D extends Donations = Donations> {
   /** Whether NaN in an input is an error; default true. */
   readonly checkInputs?: boolean;
   /**
+   * Attention as one kernel that never stores its scores (`"fused"`), as a matmul, a softmax and a
+   * matmul (`"plain"`), or, by default, whichever costs less by the backend's measurements
+   * (`"auto"`): `program.explain()` has the costs. Gradients take the form of what they are of.
+   */
+  readonly attention?: AttentionForm | "auto";
+  /**
    * Which fusion rules may fire: `{ off: ["fuse_epilogue"] }` does without one, to find out what it
    * does. `program.explain()` names those that fired; `FUSION_RULES` has them all.
    */
@@ -70,11 +77,18 @@ export async function compile<In, Out, const D extends Donations = Record<never,
   options: CompileOptions<D> = {},
 ): Promise<ProgramOf<In, Out, D>> {
   const { backend = wasm(), bind = {}, donate = {}, checkInputs = true } = options;
-  const { memoryLimit, fusion, dump } = options;
+  const { memoryLimit, attention, fusion, dump } = options;
   rulesOff(fusion);
   refuseUnknownDims(graph, bind);
   const donated = donatedPaths(graph, donate);
-  const executable = await backend.prepare(graph, { bind, donate, memoryLimit, fusion, dump });
+  const executable = await backend.prepare(graph, {
+    bind,
+    donate,
+    memoryLimit,
+    attention,
+    fusion,
+    dump,
+  });
   return new CompiledProgram(executable, graph, { donated, checkInputs });
 }
 

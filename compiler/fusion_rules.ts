@@ -5,6 +5,7 @@
  * `compile(graph, { fusion: { off: [...] } })` switches them off by them.
  */
 export const FUSION_RULES = {
+  plain_attention: "attention is plain matrix products and a softmax where those cost less",
   fold_qk_norm: "norms of queries and keys are computed inside of the attention that reads them",
   split_contracted_axes: "a matrix product reads what was cut up and reshaped where it stands",
   merge_sum_of_contractions: "products that are added up become the terms of one",

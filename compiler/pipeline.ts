@@ -3,10 +3,12 @@ import type { Node } from "../graph/node.ts";
 import { printGraph } from "../graph/print.ts";
 import type { DimBindings } from "../graph/shape.ts";
 import { assembleProgram } from "./assemble.ts";
+import type { AttentionCosts, AttentionForm } from "./attention_costs.ts";
 import { explain } from "./explain.ts";
 import { type FusionOptions, type FusionRule, rulesOff } from "./fusion_rules.ts";
 import type { GraphModule } from "./module.ts";
 import { outputsBehindReshapes, type OwnedOutputs, ownOutputs, withShapes } from "./outputs.ts";
+import { type AttentionChoice, chooseAttention } from "./passes/choose_attention.ts";
 import { bindDims } from "./passes/bind.ts";
 import { breakViews } from "./passes/break_views.ts";
 import { decomposeComposites } from "./passes/decompose.ts";
@@ -37,6 +39,8 @@ export interface Target {
   readonly alignment: number;
   /** Fusion rules whose kernels the device does not have. */
   readonly unsupported?: readonly FusionRule[] | undefined;
+  /** What the forms of attention cost; one kernel is the form of all where that is not known. */
+  readonly attentionCosts?: AttentionCosts | undefined;
 }
 
 /** How to compile. */
@@ -54,6 +58,11 @@ export interface LowerOptions {
    * than kept: see {@linkcode Program.recomputed}. No limit when left out.
    */
   readonly memoryLimit?: number | undefined;
+  /**
+   * The form of attention: one kernel, the plain form, or for each the one that costs less (`"auto"`,
+   * the default), and one kernel where there is a memory limit.
+   */
+  readonly attention?: AttentionForm | "auto" | undefined;
   /** Which fusion rules may fire; all of them when left out. */
   readonly fusion?: FusionOptions | undefined;
   /** Gets the graph as text before the first pass and after each, and the kernels at the end. */
@@ -64,9 +73,15 @@ export interface LowerOptions {
 export function graphPasses(
   bindings: DimBindings,
   report: RuleReport = new RuleReport(),
+  attention: AttentionChoice = { form: "auto", memoryLimited: false },
 ): readonly Pass[] {
   return [
     { name: "bind_dims", run: (module) => bindDims(module, bindings), verify: verifyBound },
+    {
+      name: "choose_attention",
+      run: (module) => chooseAttention(module, report, attention),
+      verify: verifyBound,
+    },
     { name: "fold_qk_norm", run: (module) => foldQkNorm(module, report), verify: verifyBound },
     {
       name: "decompose",
@@ -99,7 +114,12 @@ export function lowerGraph(traced: GraphModule, options: LowerOptions): Program 
   let module: GraphModule = { inputs: traced.inputs, outputs: traced.outputs };
   verifyGraph(module);
   dump?.("traced", printGraph(module));
-  for (const pass of graphPasses(options.bind ?? {}, report)) {
+  const attention: AttentionChoice = {
+    form: options.attention ?? "auto",
+    costs: options.target.attentionCosts,
+    memoryLimited: options.memoryLimit !== undefined,
+  };
+  for (const pass of graphPasses(options.bind ?? {}, report, attention)) {
     module = pass.run(module);
     pass.verify(module);
     dump?.(pass.name, printGraph(module));

@@ -1,8 +1,10 @@
 /** WebAssembly with SIMD and threads as a backend. */
+import type { AttentionCosts } from "../../compiler/attention_costs.ts";
 import { lowerGraph } from "../../compiler/pipeline.ts";
 import type { Backend, Capabilities } from "../backend.ts";
 import type { AddressType } from "./address_instructions.ts";
 import { MAX_MEMORY_BYTES } from "./commands.ts";
+import { WASM_ATTENTION_COSTS } from "./attention_costs.ts";
 import { emitKernel } from "./emit_kernel.ts";
 import { wasmFeatures } from "./features.ts";
 import { processors } from "./host.ts";
@@ -30,6 +32,8 @@ export interface WasmOptions {
    * measurement, once a process; `program.describe()` says which.
    */
   readonly microkernel?: MicrokernelName;
+  /** What attention costs in its forms; default {@linkcode WASM_ATTENTION_COSTS}. */
+  readonly attentionCosts?: AttentionCosts;
   /**
    * Whether programs get 64-bit addresses, which reach 16 GiB and are slower: always (true), never
    * (false), or, by default, those that take more than 4 GiB where the engine has them.
@@ -57,7 +61,7 @@ const SIMD_WIDTH = 4;
  */
 export function wasm(options: WasmOptions = {}): Backend {
   const capabilities = wasmCapabilities(options);
-  const { threads, relaxedSimd, alignment } = capabilities;
+  const { threads, relaxedSimd, alignment, attentionCosts } = capabilities;
   const { microkernel } = options;
   const addressTypes: AddressType[] = [];
   if (options.memory64 !== true) addressTypes.push("i32");
@@ -67,7 +71,7 @@ export function wasm(options: WasmOptions = {}): Backend {
     capabilities,
     prepare: async (graph, options) => {
       const measurement = microkernel ?? await measureMicrokernels(relaxedSimd);
-      const program = lowerGraph(graph, { ...options, target: { alignment } });
+      const program = lowerGraph(graph, { ...options, target: { alignment, attentionCosts } });
       const choice = program.kernels.every(({ kind }) => kind === "loops")
         ? undefined
         : typeof measurement === "string"
@@ -121,6 +125,7 @@ export function wasmCapabilities(options: WasmOptions = {}): Capabilities {
     memory64,
     maxMemoryBytes: MAX_MEMORY_BYTES[memory64 ? "i64" : "i32"],
     alignment: ALIGNMENT,
+    attentionCosts: options.attentionCosts ?? WASM_ATTENTION_COSTS,
   };
 }
 

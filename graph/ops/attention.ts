@@ -163,15 +163,39 @@ function gradientParts(
   return { q, k, weights, scores, cotangent };
 }
 
-/** The gradient's nodes: the softmax recomputed, and the cotangent of `q k^T`. */
-function gradientNodes(node: Node): { readonly weights: Node; readonly scores: Node } {
+/** The softmax, and the cotangent of `q k^T`. */
+interface GradientNodes {
+  readonly weights: Node;
+  readonly scores: Node;
+}
+
+/**
+ * The gradient's nodes: the softmax recomputed, or in the plain form that of the forward pass, as the
+ * derivative of that would have it.
+ */
+function gradientNodes(node: Node, isPlain: boolean): GradientNodes {
   const [q, k, v] = [inputAt(node, 0), inputAt(node, 1), inputAt(node, 2)];
   const [out, logSumExp, cotangent] = [inputAt(node, 3), inputAt(node, 4), inputAt(node, 5)];
   const scale = scaleAttr(node);
-  const weights = exp(sub(scores(q, k, scale), expandDims(logSumExp, -1)));
+  const product = scores(q, k, scale);
+  const weights = isPlain ? softmax(product) : exp(sub(product, expandDims(logSumExp, -1)));
   const given = batchProduct(cotangent, "n e", v, "m e", "n m");
-  const mean = sum(mul(cotangent, out), -1, { keepDims: true });
+  const parts = isPlain ? mul(weights, given) : mul(cotangent, out);
+  const mean = sum(parts, -1, { keepDims: true });
   return { weights, scores: mul(mul(weights, sub(given, mean)), scale) };
+}
+
+/** The last product of each gradient, by the op's name. */
+const PRODUCTS = new Map<string, (nodes: GradientNodes, node: Node) => Node>();
+
+/**
+ * A result of attention or of its gradient in the plain form: scores and probabilities are matrices
+ * as any other, and what reads them twice reads the same.
+ */
+export function plainAttention(node: Node): Node {
+  const product = PRODUCTS.get(node.op.name);
+  if (product !== undefined) return product(gradientNodes(node, true), node);
+  return node.op.decompose?.(node) ?? node;
 }
 
 function defineGradient(
@@ -179,8 +203,9 @@ function defineGradient(
   wanted: number,
   doc: string,
   evaluate: (parts: GradientParts, columns: number) => Rows,
-  decompose: (node: Node) => Node,
+  product: (nodes: GradientNodes, node: Node) => Node,
 ): OpRecord<ScaleAttrs> {
+  PRODUCTS.set(name, product);
   return defineOp<ScaleAttrs>({
     name,
     kind: "attention",
@@ -195,7 +220,7 @@ function defineGradient(
         (index) => evaluate(gradientParts(inputs, index, scale), columns),
       );
     },
-    decompose,
+    decompose: (node) => product(gradientNodes(node, false), node),
   });
 }
 
@@ -205,7 +230,7 @@ export const attentionGradQueryRecord = defineGradient(
   0,
   "The cotangent of q, given (q, k, v, out, logSumExp, the cotangent of out).",
   ({ scores, k }, columns) => combine(scores, k, columns),
-  (node) => batchProduct(gradientNodes(node).scores, "n m", inputAt(node, 1), "m d", "n d"),
+  ({ scores }, node) => batchProduct(scores, "n m", inputAt(node, 1), "m d", "n d"),
 );
 
 /** The cotangent of k. */
@@ -214,7 +239,7 @@ export const attentionGradKeyRecord = defineGradient(
   1,
   "The cotangent of k, given (q, k, v, out, logSumExp, the cotangent of out).",
   ({ scores, q, k }, columns) => combine(turned(scores, k.length), q, columns),
-  (node) => batchProduct(gradientNodes(node).scores, "n m", inputAt(node, 0), "n d", "m d"),
+  ({ scores }, node) => batchProduct(scores, "n m", inputAt(node, 0), "n d", "m d"),
 );
 
 /** The cotangent of v. */
@@ -223,7 +248,7 @@ export const attentionGradValueRecord = defineGradient(
   2,
   "The cotangent of v, given (q, k, v, out, logSumExp, the cotangent of out).",
   ({ weights, k, cotangent }, columns) => combine(turned(weights, k.length), cotangent, columns),
-  (node) => batchProduct(gradientNodes(node).weights, "n m", inputAt(node, 5), "n e", "m e"),
+  ({ weights }, node) => batchProduct(weights, "n m", inputAt(node, 5), "n e", "m e"),
 );
 
 const GRADIENTS = [attentionGradQueryRecord, attentionGradKeyRecord, attentionGradValueRecord];

@@ -1,4 +1,4 @@
-/** QK-norm inside of attention on WASM: against the reference, and against kernels of its own. */
+/** QK-norm and attention on WASM in all their forms, against the reference. */
 import { evaluateGraph } from "../../backends/reference/evaluate.ts";
 import { wasm } from "../../backends/wasm/backend.ts";
 import type { Node } from "../../graph/mod.ts";
@@ -40,15 +40,18 @@ function runnable(nodes: Record<string, Node>): RunnableGraph {
 
 async function check(graph: RunnableGraph): Promise<void> {
   const expected = evaluateGraph(graph.outputs.values(), graph.values);
+  const fused = { ...graph, attention: "fused" } as const;
+  const ways: Record<string, RunnableGraph> = {
+    folded: fused,
+    apart: { ...fused, fusion: OFF },
+    plain: { ...graph, attention: "plain" },
+  };
   for (const relaxedSimd of [true, false]) {
-    const one = await runOn(wasm({ threads: 1, relaxedSimd }), graph);
-    const two = await runOn(wasm({ threads: 2, relaxedSimd }), graph);
-    assertEquals(two, one);
-    const apart = await runOn(wasm({ threads: 1, relaxedSimd }), { ...graph, fusion: OFF });
-    for (const [path, node] of graph.outputs) {
-      const wanted = expected.get(node)?.data ?? [];
-      for (const [way, found] of Object.entries({ folded: one, apart })) {
-        const error = relativeError(found.get(path) ?? [], wanted);
+    for (const [way, runnable] of Object.entries(ways)) {
+      const found = await runOn(wasm({ threads: 1, relaxedSimd }), runnable);
+      assertEquals(await runOn(wasm({ threads: 2, relaxedSimd }), runnable), found);
+      for (const [path, node] of graph.outputs) {
+        const error = relativeError(found.get(path) ?? [], expected.get(node)?.data ?? []);
         assert(error < TOLERANCE, `${path}, ${way}: off by ${error}`);
       }
     }
@@ -59,7 +62,7 @@ function checkForm(form: QkNormForm): Promise<void> {
   return check(runnable(withGradients(qkNormGraph(form))));
 }
 
-Deno.test("QK-norm on WASM: random forms, folded and apart, forward and gradient", async () => {
+Deno.test("QK-norm on WASM: random graphs, folded, apart and plain, forward and gradient", async () => {
   await fc.assert(fc.asyncProperty(qkNormForms, checkForm), { numRuns: 30 });
 });
 

@@ -14,6 +14,7 @@ const TARGET = { alignment: 64 };
 Deno.test("the passes run in this order", () => {
   assertEquals(graphPasses({}).map((pass) => pass.name), [
     "bind_dims",
+    "choose_attention",
     "fold_qk_norm",
     "decompose",
     "simplify",

@@ -1,5 +1,6 @@
 /** Running graphs on a backend in tests, with values in f64 on both sides. */
 import type { Backend } from "../../backends/backend.ts";
+import type { AttentionForm } from "../../compiler/attention_costs.ts";
 import type { FusionOptions } from "../../compiler/fusion_rules.ts";
 import { type HostData, hostData } from "../../backends/host_array.ts";
 import { bf16Bits, bf16Value, f16Bits, f16Value } from "../../backends/reference/storage.ts";
@@ -15,6 +16,7 @@ export interface RunnableGraph {
   readonly values: ReadonlyMap<string, ReferenceTensor>;
   readonly bindings?: DimBindings;
   readonly fusion?: FusionOptions;
+  readonly attention?: AttentionForm | "auto";
 }
 
 function toHost(dtype: DType, values: ArrayLike<number>): HostData {
@@ -39,8 +41,9 @@ export async function runOn(
 ): Promise<Map<string, Float64Array>> {
   const { inputs, outputs } = graph;
   const bind = graph.bindings ?? {};
-  const { fusion } = graph;
-  using executable = await backend.prepare({ inputs, outputs }, { bind, donate: {}, fusion });
+  const { fusion, attention } = graph;
+  const options = { bind, donate: {}, fusion, attention };
+  using executable = await backend.prepare({ inputs, outputs }, options);
   for (const [path, { dtype, data }] of graph.values) {
     executable.write(path, { data: toHost(dtype, data) });
   }
