@@ -16,6 +16,7 @@ import {
   assertRejects,
   assertThrows,
 } from "../support/assert.ts";
+import { gpuTest } from "../support/gpu.ts";
 import golden from "../golden/vit_small.json" with { type: "json" };
 import { distance, goldenConfig, goldenTensors, norm, numbersOf } from "./golden_vit.ts";
 
@@ -120,6 +121,23 @@ Deno.test("a tiny ViT learns to tell halves apart, with dropout, and is evaluate
   assertEquals([...classes], [0, 1, 0, 1]);
   assert((logits[2] ?? NaN) < (logits[3] ?? NaN) && logits.length === 8);
 });
+
+gpuTest(
+  "training on WebGPU goes as on WASM: the same batches, random bits and losses",
+  async (gpu) => {
+    const form = { dropout: 0.1 };
+    const one = await tinyTrainer(3, { ...form, backend: wasm({ threads: 1 }) });
+    using _one = one.program;
+    const two = await tinyTrainer(3, { ...form, backend: gpu });
+    using _two = two.program;
+    for (let step = 0; step < 30; step++) {
+      const [expected, found] = [await one.trainer.next(), await two.trainer.next()];
+      assertEquals([found.step, found.accuracy], [expected.step, expected.accuracy]);
+      assertAlmostEquals(found.loss, expected.loss, 1e-4 * expected.loss);
+    }
+    assertEquals(await two.program.get("state/key"), await one.program.get("state/key"));
+  },
+);
 
 Deno.test("a run that is saved goes on elsewhere to the same bits, on another number of threads", async () => {
   const folder = await Deno.makeTempDir();

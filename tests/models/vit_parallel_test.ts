@@ -1,4 +1,4 @@
-import { compile, wasm } from "../../backends/mod.ts";
+import { type Backend, compile, wasm } from "../../backends/mod.ts";
 import { evaluateGraph } from "../../backends/reference/evaluate.ts";
 import { gradients } from "../../compiler/autodiff.ts";
 import { dim, flattenTree, isTensor, type Node, spec, trace } from "../../graph/mod.ts";
@@ -13,6 +13,7 @@ import { vit } from "../../models/vit.ts";
 import { namedTensors, valuesFrom } from "../../models/weights.ts";
 import { above4GiB } from "../support/above_4_gib.ts";
 import { assert, assertEquals } from "../support/assert.ts";
+import { gpuTest } from "../support/gpu.ts";
 import golden from "../golden/vit_parallel.json" with { type: "json" };
 import { distance, inputOf, norm, numbersOf } from "./golden_vit.ts";
 
@@ -108,37 +109,43 @@ Deno.test("parallel blocks, QK-norm and attention pooling: loss and all gradient
   }
 });
 
-const BACKENDS = [wasm({ threads: 1 }), wasm({ threads: 2 }), above4GiB(wasm({ threads: 2 }))];
+/** Loss and gradients on a backend, whose distance from the goldens is checked. */
+async function checkedRun(name: CaseName, backend: Backend) {
+  const tensors = await tensorsOf(name);
+  const { declarations } = vit(configOf(name));
+  using program = await compile(traceCase(name), { backend, bind: BATCH });
+  const { loss, gradients } = await program.run({
+    parameters: valuesFrom(declarations, within(tensors, "parameters"), "golden"),
+    inputs: {
+      images: Float32Array.from(numbersOf(tensors, "inputs/images")),
+      labels: Float32Array.from(numbersOf(tensors, "inputs/labels")),
+    },
+  });
+  const { loss: wanted } = golden.cases[name];
+  assert(Math.abs((loss.data[0] ?? NaN) - wanted) < F32_TOLERANCE * wanted, `${name} loss`);
+  for (const [path, { data }] of namedTensors(gradients.parameters)) {
+    const wanted = numbersOf(tensors, `gradients/${path}`);
+    const error = distance(data, wanted) / sizeOf(name, path, wanted);
+    assert(error < F32_TOLERANCE, `${name} ${path}, ${program.describe()}: error ${error}`);
+  }
+  return { loss, gradients };
+}
 
 Deno.test("parallel blocks, QK-norm and attention pooling on WASM: JAX's gradients, on one thread and two", async () => {
   for (const name of CASES) {
-    const tensors = await tensorsOf(name);
-    const { declarations } = vit(configOf(name));
-    const inputs = {
-      parameters: valuesFrom(declarations, within(tensors, "parameters"), "golden"),
-      inputs: {
-        images: Float32Array.from(numbersOf(tensors, "inputs/images")),
-        labels: Float32Array.from(numbersOf(tensors, "inputs/labels")),
-      },
-    };
-    const results = [];
-    for (const backend of BACKENDS) {
-      using program = await compile(traceCase(name), { backend, bind: BATCH });
-      const { loss, gradients } = await program.run(inputs);
-      results.push({ loss, gradients });
-      const { loss: wanted } = golden.cases[name];
-      assert(Math.abs((loss.data[0] ?? NaN) - wanted) < F32_TOLERANCE * wanted, `${name} loss`);
-      for (const [path, { data }] of namedTensors(gradients.parameters)) {
-        const wanted = numbersOf(tensors, `gradients/${path}`);
-        const error = distance(data, wanted) / sizeOf(name, path, wanted);
-        assert(error < F32_TOLERANCE, `${name} ${path}, ${program.describe()}: error ${error}`);
-      }
+    const one = await checkedRun(name, wasm({ threads: 1 }));
+    for (const backend of [wasm({ threads: 2 }), above4GiB(wasm({ threads: 2 }))]) {
+      assertEquals(await checkedRun(name, backend), one);
     }
-    const [one, two, above] = results;
-    assertEquals(one, two);
-    assertEquals(one, above);
   }
 });
+
+gpuTest(
+  "parallel blocks, QK-norm and attention pooling on WebGPU: JAX's gradients",
+  async (backend) => {
+    for (const name of CASES) await checkedRun(name, backend);
+  },
+);
 
 Deno.test("what a configuration declares is what its closed form counts", () => {
   const { mlpWidth, ...rest } = configOf("vit_22b");
