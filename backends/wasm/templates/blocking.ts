@@ -97,7 +97,8 @@ export function chooseBlocking(
   const totalK = sumOf(k);
   const columnsFit = packsColumns && 0 < totalK &&
     totalK <= (packsRows ? PACKED_ROWS : COLUMNS_STAY).k;
-  const columnsFirst = rowPackings.every((packing) => packing === "none" || packing === "copy");
+  const copiesRows = rowPackings.every((packing) => packing === "none" || packing === "copy");
+  const columnsFirst = !packsRows || (copiesRows && !columnsFit);
   const limits = packsRows
     ? columnsFirst ? COPIED_ROWS : PACKED_ROWS
     : columnsFit
@@ -204,7 +205,7 @@ interface CutOptions {
 
 /**
  * Cuts rows and columns until there are enough units for several threads. Columns are cut first where
- * rows are read in place: that packs nothing twice.
+ * rows are read in place, which packs nothing twice, or only copied.
  */
 function cutUnits(
   extents: MatmulExtents,
