@@ -47,7 +47,7 @@ const LISTED_NODES = 12;
  */
 export function assembleGpu(
   program: Program,
-  { limits, software }: GpuCapabilities,
+  { limits, software, f16 }: GpuCapabilities,
   tiles: ReadonlyMap<number, TileName> = new Map(),
 ): GpuProgram {
   const modules: GpuModule[] = [];
@@ -71,7 +71,7 @@ export function assembleGpu(
       if (parts === undefined) {
         const comment = commentOf(kernel, step);
         const name = tiles.get(step.kernel);
-        const options = { layout, limits, software, comment, tile: name && TILES[name] };
+        const options = { layout, limits, software, f16, comment, tile: name && TILES[name] };
         parts = emitGpuKernel(plain, options).map(({ wgsl, grid }) => {
           const code = wgsl.replace(/^(\/\/.*\n)+/, "");
           const bindings = layout.regions.flat();

@@ -79,11 +79,11 @@ async function hashOf(kernel: MatmulKernel, capabilities: GpuCapabilities): Prom
 
 function emitIn(
   kernel: MatmulKernel,
-  { limits, software }: GpuCapabilities,
+  { limits, software, f16 }: GpuCapabilities,
   tile: TileName | undefined,
 ): Dispatch[] {
   const layout = separateBindings(kernel);
-  const options = { layout, limits, software, comment: [], tile: tile && TILES[tile] };
+  const options = { layout, limits, software, f16, comment: [], tile: tile && TILES[tile] };
   return emitMatmul(kernel, options);
 }
 

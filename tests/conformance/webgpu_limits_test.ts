@@ -9,11 +9,11 @@ import { gpuTest } from "../support/gpu.ts";
 import { randomGraphTests } from "../support/random_suite.ts";
 import { runOn } from "../support/run_graph.ts";
 
-/** The backend on a device of which it uses less than there is. */
+/** The backend on a device of which it uses less than there is: no 16-bit floats either. */
 function limited(gpu: GpuDevice, limits: Partial<GpuLimits>) {
   const { capabilities } = gpu;
   return backendOn(gpu, {
-    capabilities: { ...capabilities, limits: { ...capabilities.limits, ...limits } },
+    capabilities: { ...capabilities, f16: false, limits: { ...capabilities.limits, ...limits } },
   });
 }
 

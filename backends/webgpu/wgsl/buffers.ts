@@ -21,7 +21,7 @@ export interface BindingLayout {
 }
 
 /** What the elements of a binding's array are. */
-type Element = "f32" | "i32" | "u32" | "atomic<u32>" | "vec4<f32>";
+type Element = "f32" | "i32" | "u32" | "f16" | "atomic<u32>" | "vec4<f32>";
 
 interface DeclaredBinding {
   readonly name: string;
@@ -38,12 +38,13 @@ interface BoundBuffer {
   readonly base: number;
 }
 
-/** Half floats lie two to a word; who writes one must leave its neighbour alone. */
+/** Half floats; where a device has no such type, two lie in a word, and who writes one leaves the other alone. */
 function isHalf(dtype: DType): boolean {
   return dtype === "f16" || dtype === "bf16";
 }
 
-function elementOf(buffers: readonly KernelBuffer[]): Element {
+function elementOf(buffers: readonly KernelBuffer[], hasF16: boolean): Element {
+  if (hasF16 && buffers.length > 0 && buffers.every(({ dtype }) => dtype === "f16")) return "f16";
   if (buffers.some(({ dtype, access }) => isHalf(dtype) && access !== "read")) return "atomic<u32>";
   const elements = new Set(buffers.map(({ dtype }) => isHalf(dtype) ? "u32" : scalarOf(dtype)));
   const [only] = elements;
@@ -74,13 +75,19 @@ export class WgslBuffers {
   /** Functions for what lies in several bindings, by what they do and where. */
   readonly #functions = new Map<string, { readonly name: string; readonly text: string }>();
 
-  /** @param wide Buffers that are best read by fours; {@linkcode isWide} tells which of them can be. */
+  /**
+   * @param wide Buffers that are best read by fours; {@linkcode isWide} tells which of them can be.
+   * @param f16 Whether shaders have 16-bit floats.
+   */
   constructor(
     buffers: readonly KernelBuffer[],
     layout: BindingLayout,
     names: Names,
     library: Library,
-    wide: ReadonlySet<KernelBuffer> = new Set(),
+    { wide = new Set(), f16 = false }: {
+      readonly wide?: ReadonlySet<KernelBuffer>;
+      readonly f16?: boolean;
+    } = {},
   ) {
     this.#library = library;
     this.#names = names;
@@ -93,7 +100,7 @@ export class WgslBuffers {
       const name = [...new Set(here.map((buffer) => buffer.name))].slice(0, 3).join("_");
       return parts.map((bytes) => ({
         name: names.unique(name || "unused"),
-        element: byFours ? "vec4<f32>" : elementOf(here),
+        element: byFours ? "vec4<f32>" : elementOf(here, f16 && parts.length === 1),
         words: Math.max(1, Math.ceil(bytes / WORD)),
       }));
     });
@@ -110,10 +117,15 @@ export class WgslBuffers {
   /** The module's binding declarations, all in group 0, and functions that choose between them. */
   declarations(): string[] {
     const bindings = this.#regions.flat().map(({ name, element, words }, at) => {
-      const length = element === "vec4<f32>" ? words / 4 : words;
+      const length = element === "vec4<f32>" ? words / 4 : element === "f16" ? words * 2 : words;
       return `@group(0) @binding(${at}) var<storage, read_write> ${name}: array<${element}, ${length}>;`;
     });
     return [...bindings, ...[...this.#functions.values()].map(({ text }) => text)];
+  }
+
+  /** Whether the declarations take the extension `f16`. */
+  get takesF16(): boolean {
+    return this.#regions.some((parts) => parts.some(({ element }) => element === "f16"));
   }
 
   /** The buffer's name in WGSL. */
@@ -140,6 +152,7 @@ export class WgslBuffers {
     if (element === "vec4<f32>") {
       return `${this.nameOf(buffer)}[(${place}) >> 2u][(${place}) & 3]`;
     }
+    if (element === "f16") return `f32(${this.nameOf(buffer)}[${place}])`;
     if (isHalf(dtype)) {
       const word = this.#word(bound, `(${place}) >> 1u`);
       const bits = `(${word} >> ((u32(${place}) & 1u) * 16u)) & 0xffffu`;
@@ -158,6 +171,13 @@ export class WgslBuffers {
     const bound = this.#at(buffer);
     const { element, dtype, base } = bound;
     const place = shifted(index, base);
+    if (element === "f16") {
+      // WGSL leaves open how it rounds: what is stored is one of f16's numbers already. Sums and such are
+      // in parentheses, so text that begins with a call is one.
+      const round = `${this.#library.use("round_to_f16")}(`;
+      const rounded = value.startsWith(round) ? value : `${round}${value})`;
+      return [`${this.nameOf(buffer)}[${place}] = f16(${rounded});`];
+    }
     if (isHalf(dtype)) {
       const bits = `${this.#library.use(`to_${dtype}`)}(${value})`;
       const shift = `((u32(${place}) & 1u) * 16u)`;
@@ -255,7 +275,7 @@ function boundBuffer(
 
 function scalarIn(element: Element): "f32" | "i32" | "u32" {
   if (element === "vec4<f32>") return "f32";
-  return element === "atomic<u32>" ? "u32" : element;
+  return element === "atomic<u32>" || element === "f16" ? "u32" : element;
 }
 
 function wordIn({ name, element }: DeclaredBinding, place: string): string {

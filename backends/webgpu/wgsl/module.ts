@@ -23,6 +23,8 @@ export interface EmitOptions {
   readonly limits: GpuLimits;
   /** Whether the device is a driver in software. */
   readonly software: boolean;
+  /** Whether its shaders have 16-bit floats. */
+  readonly f16?: boolean;
   /** How a matmul is divided; by default what its sizes suggest. */
   readonly tile?: Tile | undefined;
   /** Lines for the top of the module: what the kernel computes, and for whom. */
@@ -45,7 +47,8 @@ export class ModuleWriter implements ExpressionContext {
     wide: ReadonlySet<KernelBuffer> = new Set(),
   ) {
     this.#options = options;
-    this.buffers = new WgslBuffers(kernel.buffers, options.layout, this.names, this.library, wide);
+    const { layout, f16 = false } = options;
+    this.buffers = new WgslBuffers(kernel.buffers, layout, this.names, this.library, { wide, f16 });
     this.written = new Set(
       kernel.buffers.flatMap(({ access }, at) => access === "read" ? [] : [at]),
     );
@@ -72,6 +75,7 @@ export class ModuleWriter implements ExpressionContext {
     return [
       ...this.#options.comment.map((line) => line === "" ? "//" : `// ${line}`),
       "",
+      ...(this.buffers.takesF16 ? ["enable f16;", ""] : []),
       ...this.buffers.declarations(),
       ...declarations,
       "",
