@@ -15,8 +15,8 @@ export interface KernelPlan {
   readonly cluster: Cluster;
   readonly stores: readonly Node[];
   /**
-   * All that it computes, each after its inputs: not the members that others compute in its stead, but
-   * what it computes in others' stead.
+   * All that it computes: members first, without those that others compute in its stead, then what it
+   * computes in others' stead.
    */
   readonly nodes: readonly Node[];
 }
@@ -113,12 +113,14 @@ class StorePlanner {
     const kernels: KernelPlan[] = [];
     for (const cluster of this.#clustering.clusters) {
       const stores = [...cluster.members.keys()].filter((node) => this.#stored.has(node));
-      if (stores.length > 0) kernels.push({ cluster, stores, nodes: this.#computedFor(stores) });
+      if (stores.length > 0) {
+        kernels.push({ cluster, stores, nodes: this.#computedFor(stores, cluster) });
+      }
     }
     return { kernels, isHeld: (node) => this.#isHeld(node), refusals: this.#refusals };
   }
 
-  #computedFor(stores: readonly Node[]): Node[] {
+  #computedFor(stores: readonly Node[], { members }: Cluster): Node[] {
     const found = new Set(stores);
     // The loop goes on over what it adds.
     for (const node of found) {
@@ -128,7 +130,8 @@ class StorePlanner {
         if (this.#clustering.of.has(producer) && !this.#isHeld(producer)) found.add(producer);
       }
     }
-    return [...found].sort((a, b) => a.id - b.id);
+    const own = [...members.keys()].filter((node) => found.delete(node));
+    return [...own, ...[...found].sort((a, b) => a.id - b.id)];
   }
 
   /**
