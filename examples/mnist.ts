@@ -141,8 +141,15 @@ async function train<P>(
   const total = run.epochs * trainer.stepsPerEpoch;
   const [firstStep, start] = [trainer.step, performance.now()];
   let smooth: number | undefined;
-  while (trainer.step < total && !run.stop.aborted) {
-    const { step, loss } = await trainer.next();
+  const nextStep = () => trainer.step < total && !run.stop.aborted ? trainer.next() : undefined;
+  let running = nextStep();
+  while (running !== undefined) {
+    const endsEpoch = trainer.step % trainer.stepsPerEpoch === 0;
+    // The device has the next step before this one's report is here.
+    const ahead = endsEpoch ? undefined : nextStep();
+    // When this step fails nobody awaits that one, which fails too.
+    ahead?.catch(() => {});
+    const { step, loss } = await running;
     smooth = smooth === undefined ? loss : SMOOTHING * smooth + (1 - SMOOTHING) * loss;
     const line = progressLine({
       epoch: Math.ceil(step / trainer.stepsPerEpoch),
@@ -154,7 +161,8 @@ async function train<P>(
       imagesLeft: (total - step) * BATCH,
     });
     status.show(line, step / total);
-    if (step % trainer.stepsPerEpoch === 0) await trainer.save(run.checkpoint);
+    if (endsEpoch) await trainer.save(run.checkpoint);
+    running = endsEpoch ? nextStep() : ahead;
   }
   status.end();
   return trainer.step >= total;

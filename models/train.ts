@@ -25,7 +25,7 @@ export interface TrainingProgram {
     readonly gradientNorm: HostScalar;
     readonly learningRate: HostScalar;
   }>;
-  get(path: "state/parameters" | "state/optimizer"): unknown;
+  get(path: "state" | "state/parameters"): unknown;
 }
 
 /** What a run is made of. */
@@ -101,7 +101,7 @@ export class Trainer<P> {
     this.#set(parameters, optimizer.initialState(model.declarations), 0);
   }
 
-  /** Steps done. */
+  /** Steps done, or started. */
   get step(): number {
     return this.#step;
   }
@@ -112,15 +112,17 @@ export class Trainer<P> {
   }
 
   /**
-   * Trains on the next batch.
+   * Trains on the next batch. The next step may be started before this one's report is awaited: a GPU
+   * then need not wait for whoever reads it.
    *
    * @throws {DivergenceError} When the loss is not finite.
    */
   async next(): Promise<StepReport> {
-    const result = await this.#options.program.run(this.#batches.at(this.#step));
-    this.#step++;
+    const running = this.#options.program.run(this.#batches.at(this.#step));
+    const step = ++this.#step;
+    const result = await running;
     const report = {
-      step: this.#step,
+      step,
       loss: numberOf(result.loss),
       accuracy: numberOf(result.accuracy),
       gradientNorm: numberOf(result.gradientNorm),
@@ -132,7 +134,7 @@ export class Trainer<P> {
 
   /** The parameters as they are now, by path: copies. */
   async parameters(): Promise<Map<string, HostTensor>> {
-    return await this.#read("parameters");
+    return namedTensors(await this.#options.program.get("state/parameters"));
   }
 
   /**
@@ -141,19 +143,17 @@ export class Trainer<P> {
    * @throws {FileWriteError} When the file cannot be written.
    */
   async save(path: string | URL): Promise<void> {
-    // Both are asked for before a later step can change either.
-    const [parameters, optimizer] = await Promise.all([
-      this.#read("parameters"),
-      this.#read("optimizer"),
-    ]);
+    const step = this.#step;
+    // As a whole, which a program can go on from when it loses its device.
+    const { parameters, optimizer } = stateOf(await this.#options.program.get("state"));
     await saveCheckpoint(path, {
-      parameters,
-      optimizer,
-      step: this.#step,
+      parameters: namedTensors(parameters),
+      optimizer: namedTensors(optimizer),
+      step,
       seed: this.#options.seed,
       position: {
-        epoch: Math.floor(this.#step / this.stepsPerEpoch),
-        batch: this.#step % this.stepsPerEpoch,
+        epoch: Math.floor(step / this.stepsPerEpoch),
+        batch: step % this.stepsPerEpoch,
       },
       configuration: this.#configuration,
     });
@@ -200,10 +200,15 @@ export class Trainer<P> {
     this.#options.program.set({ state: { parameters, optimizer, step, key } });
     this.#step = step;
   }
+}
 
-  async #read(group: "parameters" | "optimizer"): Promise<Map<string, HostTensor>> {
-    return namedTensors(await this.#options.program.get(`state/${group}`));
+function stateOf(value: unknown): { readonly parameters: unknown; readonly optimizer: unknown } {
+  if (
+    typeof value === "object" && value !== null && "parameters" in value && "optimizer" in value
+  ) {
+    return value;
   }
+  throw new TypeError("The program's state has no parameters or no optimizer");
 }
 
 function numberOf({ data }: HostScalar): number {
