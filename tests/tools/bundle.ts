@@ -97,6 +97,9 @@ const DOC_FIELD = /^ {2}doc:(?:\s+"(?:[^"\\\n]|\\.)*"(?: \+)?)+,\n/gm;
 const GRADIENT_FIELD = /^( +)vjp: \(.*=>.*\n(?:\1 .*\n)*(?:\1[})\]].*\n)?/gm;
 const EVALUATION_FIELD = /^( +)reference: \(.*=>.*\n(?:\1 .*\n)*(?:\1[})\]].*\n)?/gm;
 
+/** An op's definition, which has no effect but its record: an op that nothing uses is left out. */
+const DEFINITION = /^((?:export )?const \w+ = )(?=\w+[<(])/gm;
+
 /** Ops that the compiler evaluates, to fold constants: elementwise ones and reductions. */
 const FOLDED_OPS = /[\\/](?:binary|convert|reduce|threefry|unary)\.ts$/;
 
@@ -106,7 +109,8 @@ const shortRecords: esbuild.Plugin = {
   setup: (build) =>
     build.onLoad({ filter: /[\\/]graph[\\/]ops[\\/]\w+\.ts$/ }, async ({ path }) => {
       const source = await Deno.readTextFile(path);
-      const contents = source.replace(DOC_FIELD, "").replace(GRADIENT_FIELD, "");
+      const contents = source.replace(DOC_FIELD, "").replace(GRADIENT_FIELD, "")
+        .replace(DEFINITION, "$1/* @__PURE__ */ ");
       return {
         contents: FOLDED_OPS.test(path) ? contents : contents.replace(EVALUATION_FIELD, ""),
         loader: "ts",
