@@ -1,4 +1,4 @@
-/** Lowers attention and its gradient to their templates. */
+/** Lowers attention to its template. */
 import type { Node } from "../../graph/node.ts";
 import { staticShape } from "../../graph/shape.ts";
 import {
@@ -12,7 +12,6 @@ import type {
   ColumnOperand,
   MatrixOperand,
   RowNorm,
-  RowNormGrad,
   VectorOperand,
 } from "../loop_ir.ts";
 import type { KernelPlan } from "../schedule/stores.ts";
@@ -23,7 +22,7 @@ import { numberAttr, operandOf } from "./attributes.ts";
 import { ownStrides } from "./views.ts";
 
 /** Makes operands of nodes, over one kernel's buffers. */
-class Operands {
+export class Operands {
   readonly #builder: KernelBuilder;
   readonly #copies: ReadonlySet<Node>;
 
@@ -55,14 +54,6 @@ class Operands {
     if (node === undefined) return undefined;
     const { base, offset, strides } = requiredView(node, this.#copies);
     return { buffer: this.#builder.read(base), offset, columnStride: strides[0] ?? 0 };
-  }
-
-  /** What flows back to a norm's vectors, where that is wanted. */
-  normResults(scale: Node | undefined, bias: Node | undefined): RowNormGrad | undefined {
-    if (scale === undefined && bias === undefined) return undefined;
-    const result = (node: Node | undefined) =>
-      node && { buffer: this.#builder.write(node), offset: 0, columnStride: 1 };
-    return { scale: result(scale), bias: result(bias) };
   }
 
   /** A [batch..., rows, columns] result. */
@@ -98,7 +89,7 @@ function vectorStrides(strides: readonly number[]) {
   return { batchStrides: strides.slice(0, -1), rowStride: strides.at(-1) ?? 0 };
 }
 
-function attentionSizes(node: Node, q: Node, k: Node, v: Node | undefined) {
+export function attentionSizes(node: Node, q: Node, k: Node, v: Node | undefined) {
   const queryShape = staticShape(q.shape);
   const keyShape = staticShape(k.shape);
   return {
@@ -111,13 +102,13 @@ function attentionSizes(node: Node, q: Node, k: Node, v: Node | undefined) {
   };
 }
 
-function sizeText(
+export function sizeText(
   { batch, queries, keys, depth }: Pick<AttentionShape, "batch" | "queries" | "keys" | "depth">,
 ): string {
   return [batch.reduce((total, extent) => total * extent, 1), queries, keys, depth].join("x");
 }
 
-function storedAs(plan: KernelPlan, result: AttentionResult): Node | undefined {
+export function storedAs(plan: KernelPlan, result: AttentionResult): Node | undefined {
   return plan.stores.find((node) => attentionResult(node) === result);
 }
 
@@ -147,43 +138,6 @@ export function lowerAttention(plan: KernelPlan, copies: ReadonlySet<Node>): Low
   const name = describeKernel("attention", plan, sizeText(sizes));
   return {
     kernel: { kind: "attention", name, buffers, ...sizes, ...parts },
-    bindings,
-    writes,
-    nodes: plan.nodes,
-  };
-}
-
-/** The kernel of an `attentionGrad` cluster. */
-export function lowerAttentionGrad(plan: KernelPlan, copies: ReadonlySet<Node>): LoweredKernel {
-  const builder = new KernelBuilder();
-  const operands = new Operands(builder, copies);
-  const node = plan.stores[0];
-  if (node === undefined) throw new TypeError("An attention gradient cluster stores nothing");
-  const [q, k, v] = [operandOf(node, 0), operandOf(node, 1), operandOf(node, 2)];
-  const sizes = attentionSizes(node, q, k, v);
-  const { norms } = attentionOperands(node);
-  const parts = {
-    q: operands.matrix(q),
-    k: operands.matrix(k),
-    v: operands.matrix(v),
-    out: operands.matrix(operandOf(node, 3)),
-    logSumExp: operands.vector(operandOf(node, 4)),
-    outCotangent: operands.matrix(operandOf(node, 5)),
-    queryNorm: operands.norm(norms.query),
-    keyNorm: operands.norm(norms.key),
-    dq: operands.matrixResult(storedAs(plan, "query")),
-    dk: operands.matrixResult(storedAs(plan, "key")),
-    dv: operands.matrixResult(storedAs(plan, "value")),
-    queryNormGrad: operands.normResults(
-      storedAs(plan, "queryScale"),
-      storedAs(plan, "queryBias"),
-    ),
-    keyNormGrad: operands.normResults(storedAs(plan, "keyScale"), storedAs(plan, "keyBias")),
-  };
-  const { buffers, bindings, writes } = builder.finish();
-  const name = describeKernel("attentionGrad", plan, sizeText(sizes));
-  return {
-    kernel: { kind: "attentionGrad", name, buffers, ...sizes, ...parts },
     bindings,
     writes,
     nodes: plan.nodes,

@@ -2,7 +2,8 @@
 import type { Node } from "../../graph/node.ts";
 import { isRecompute } from "../../graph/ops/checkpoint.ts";
 import { staticShape, staticSize } from "../../graph/shape.ts";
-import { lowerAttention, lowerAttentionGrad } from "../lower/attention.ts";
+import { lowerAttention } from "../lower/attention.ts";
+import { lowerAttentionGrad } from "../lower/attention_grad.ts";
 import { lowerColumns } from "../lower/columns.ts";
 import type { LoweredKernel } from "../lower/kernel_builder.ts";
 import { lowerMatmul, requiredView, templateView } from "../lower/matmul.ts";
