@@ -3,16 +3,18 @@ import type { Node } from "../graph/node.ts";
 import { type NodeNote, noteNode } from "../graph/node_note.ts";
 import { describeExplanation } from "./explain_text.ts";
 import type { FusionRule } from "./fusion_rules.ts";
-import type { LoweredKernel } from "./lower/kernel_builder.ts";
 import type { RuleReport } from "./report.ts";
 import { bytesOf } from "./schedule/access.ts";
+import type { LoweredStep } from "./steps.ts";
 
 /** A kernel of the program. */
 export interface ExplainedKernel {
   readonly name: string;
   /** All that it computes, in order. */
   readonly nodes: readonly NodeNote[];
-  /** How many of those are never written to memory. */
+  /** How many times it runs in its step, each time on memory of its own. */
+  readonly members: number;
+  /** How many of its values are never written to memory. */
   readonly fusedValues: number;
   /** Bytes that those would have taken to write and to read once. */
   readonly bytesSaved: number;
@@ -70,23 +72,27 @@ export class Explanation {
   }
 }
 
-/** The explanation of ordered kernels and of what the rules reported. */
-export function explain(kernels: readonly LoweredKernel[], report: RuleReport): Explanation {
-  const stored = new Set(kernels.flatMap((kernel) => kernel.writes));
+/** The explanation of ordered steps and of what the rules reported. */
+export function explain(steps: readonly LoweredStep[], report: RuleReport): Explanation {
+  const stored = new Set(
+    steps.flatMap(({ members }) => members.flatMap(({ lowered }) => lowered.writes)),
+  );
   return new Explanation(
-    kernels.map((kernel) => explainKernel(kernel, stored)),
+    steps.map((step) => explainStep(step, stored)),
     report.notes.map((note) => ({ ...note, node: noteNode(note.node) })),
     [...report.off],
   );
 }
 
-function explainKernel(
-  { kernel, nodes }: LoweredKernel,
+function explainStep(
+  { kernel, members }: LoweredStep,
   stored: ReadonlySet<Node>,
 ): ExplainedKernel {
+  const nodes = members.flatMap(({ lowered }) => lowered.nodes);
   const fused = nodes.filter((node) => !stored.has(node));
   return {
     name: kernel.name,
+    members: members.length,
     nodes: nodes.map(noteNode),
     fusedValues: fused.length,
     bytesSaved: fused.reduce((total, node) => total + 2 * bytesOf(node), 0),

@@ -61,9 +61,11 @@ type ScopeText = (scope: string) => string;
 const plain: ScopeText = (scope) => scope;
 const starred: ScopeText = (text) => text.replace(/(?<=^|\/)\d+(?=\/|$)/g, "*");
 
-function kernelLine({ name, nodes, fusedValues, bytesSaved }: ExplainedKernel, text: ScopeText) {
+function kernelLine(kernel: ExplainedKernel, text: ScopeText): Line {
+  const { name, members, nodes, fusedValues, bytesSaved } = kernel;
+  const times = members === 1 ? "" : ` for ${members} members`;
   const fused = fusedValues === 0 ? "" : `; ${fusedValues} values never stored`;
-  return { text: `${name}  <- ${placesOf(nodes, text)}${fused}`, bytes: bytesSaved };
+  return { text: `${name}${times}  <- ${placesOf(nodes, text)}${fused}`, bytes: bytesSaved };
 }
 
 /** The distinct scopes, with the ops in them and the user's lines. */

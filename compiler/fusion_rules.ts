@@ -9,6 +9,7 @@ export const FUSION_RULES = {
   fold_qk_norm: "norms of queries and keys are computed inside of the attention that reads them",
   split_contracted_axes: "a matrix product reads what was cut up and reshaped where it stands",
   merge_sum_of_contractions: "products that are added up become the terms of one",
+  gather_added_sums: "sums of all numbers of some tensors, added up, end in one kernel",
   merge_contractions_of_shared_operand: "products of one left operand become parts of one kernel",
   attention_kernel: "attention is one kernel that never stores its probabilities",
   attention_gradient_kernel: "attention's gradient is one kernel that recomputes them",
@@ -18,6 +19,7 @@ export const FUSION_RULES = {
   fuse_elementwise: "elementwise ops that read each other are one kernel",
   join_updates: "elementwise kernels of one size that one op reads become one",
   recompute_cheap_values: "what is cheap to compute is computed where it is read, not stored",
+  group_independent_kernels: "kernels that differ in sizes and memory alone run as one step",
   share_kernels: "kernels that do the same to other buffers are compiled once",
   write_in_place: "a result takes the memory of what it replaces",
 } as const satisfies Readonly<Record<string, string>>;

@@ -6,6 +6,7 @@ import { assembleProgram } from "./assemble.ts";
 import type { AttentionCosts, AttentionForm } from "./attention_costs.ts";
 import { explain } from "./explain.ts";
 import { type FusionOptions, type FusionRule, rulesOff } from "./fusion_rules.ts";
+import { groupKernels } from "./grouping/group_kernels.ts";
 import type { GraphModule } from "./module.ts";
 import { outputsBehindReshapes, type OwnedOutputs, ownOutputs, withShapes } from "./outputs.ts";
 import { type AttentionChoice, chooseAttention } from "./passes/choose_attention.ts";
@@ -13,6 +14,7 @@ import { bindDims } from "./passes/bind.ts";
 import { breakViews } from "./passes/break_views.ts";
 import { decomposeComposites } from "./passes/decompose.ts";
 import { foldQkNorm } from "./passes/fold_qk_norm.ts";
+import { gatherSums } from "./passes/gather_sums.ts";
 import { mergeSums } from "./passes/merge_sums.ts";
 import { simplify } from "./passes/simplify.ts";
 import { splitContractedAxes } from "./passes/split_contracted_axes.ts";
@@ -95,6 +97,7 @@ export function graphPasses(
       verify: verifyPrimitive,
     },
     { name: "merge_sums", run: (module) => mergeSums(module, report), verify: verifyPrimitive },
+    { name: "gather_sums", run: (module) => gatherSums(module, report), verify: verifyPrimitive },
     { name: "split_reductions", run: splitReductions, verify: verifyPrimitive },
     { name: "break_views", run: breakViews, verify: verifyPrimitive },
   ];
@@ -107,7 +110,7 @@ export function graphPasses(
  *   memory limit, or there is no rule of a name that is to be off.
  */
 export function lowerGraph(traced: GraphModule, options: LowerOptions): Program {
-  const { dump } = options;
+  const { dump, memoryLimit = Infinity } = options;
   const report = new RuleReport(
     rulesOff({ off: [...options.fusion?.off ?? [], ...options.target.unsupported ?? []] }),
   );
@@ -129,14 +132,13 @@ export function lowerGraph(traced: GraphModule, options: LowerOptions): Program 
   const schedule = (graph: OwnedOutputs): Scheduled => {
     const rules = report.copy();
     const { kernels } = scheduleModule(graph.module, graph.overwrites, rules);
-    const assembled = assembleProgram(graph.module, kernels, graph.overwrites, {
-      alignment: options.target.alignment,
-      rules,
-    });
-    const explanation = explain(kernels, rules);
+    const memory = { alignment: options.target.alignment, rules };
+    const steps = groupKernels(kernels, graph, { ...memory, memoryLimit });
+    const assembled = assembleProgram(graph.module, steps, graph.overwrites, memory);
+    const explanation = explain(steps, rules);
     return { kernels, program: { ...withShapes(assembled, module.outputs), explanation } };
   };
-  const program = fitInMemory(written, options.memoryLimit ?? Infinity, schedule);
+  const program = fitInMemory(written, memoryLimit, schedule);
   verifyProgram(program, options.target.alignment);
   dump?.("kernels", program.kernels.map(printKernel).join("\n\n"));
   return program;

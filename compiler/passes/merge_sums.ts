@@ -7,80 +7,38 @@ import type { Node } from "../../graph/node.ts";
 import { parseSpec } from "../../graph/ops/contract.ts";
 import { contractSum } from "../../graph/ops/contract_sum.ts";
 import { add } from "../../graph/ops/mod.ts";
-import { type GraphModule, moduleNodes, rewriteModule } from "../module.ts";
+import type { GraphModule } from "../module.ts";
 import type { RuleReport } from "../report.ts";
 import { bytesOf } from "../schedule/access.ts";
+import { type NewOf, type SumBuilder, SumTrees } from "./sum_trees.ts";
 
 const RULE = "merge_sum_of_contractions";
 
 /** The module with sums of contractions merged. */
 export function mergeSums(module: GraphModule, report: RuleReport): GraphModule {
   if (!report.isOn(RULE)) return module;
-  const uses = countUses(module);
-  const isInner = (node: Node) => node.op.name === "add" && uses.get(node)?.count === 1;
-  const isInTree = new Set<Node>();
-  for (const node of moduleNodes(module)) {
-    if (!isSum(node)) continue;
-    for (const input of node.inputs) if (isSum(input) && isInner(input)) isInTree.add(input);
-  }
-  const plans = new Map<Node, readonly (readonly Node[])[]>();
-  for (const node of moduleNodes(module)) {
-    if (!isSum(node) || isInTree.has(node)) continue;
-    const leaves = leavesOf(node, isInTree);
-    const groups = mergeable(leaves, uses, report);
+  const trees = new SumTrees(module);
+  const builders = new Map<Node, SumBuilder>();
+  for (const root of trees.roots) {
+    const leaves = trees.leavesOf(root);
+    const groups = mergeable(leaves, trees, report);
     if (groups.length === 0) continue;
-    plans.set(node, groups);
+    builders.set(root, (newOf) => mergedSum(leaves, groups, newOf));
     for (const group of groups) {
-      const spared = 2 * (group.length - 1) * bytesOf(node);
-      report.applied(RULE, node, `${group.length} products`, spared);
+      const spared = 2 * (group.length - 1) * bytesOf(root);
+      report.applied(RULE, root, `${group.length} products`, spared);
     }
   }
-  if (plans.size === 0) return module;
-  return rebuild(module, plans, isInTree);
-}
-
-function isSum(node: Node): boolean {
-  return node.op.name === "add" && node.dtype === "f32";
-}
-
-interface Uses {
-  count: number;
-}
-
-function countUses(module: GraphModule): Map<Node, Uses> {
-  const uses = new Map<Node, Uses>();
-  const use = (node: Node) => {
-    const known = uses.get(node);
-    if (known === undefined) uses.set(node, { count: 1 });
-    else known.count++;
-  };
-  for (const node of moduleNodes(module)) node.inputs.forEach(use);
-  for (const node of module.outputs.values()) use(node);
-  return uses;
-}
-
-/** What the sum adds up, in order, seen through the sums inside of it. */
-function leavesOf(root: Node, isInTree: ReadonlySet<Node>): Node[] {
-  const leaves: Node[] = [];
-  const pending = [...root.inputs].reverse();
-  for (let node = pending.pop(); node !== undefined; node = pending.pop()) {
-    if (isInTree.has(node)) pending.push(...[...node.inputs].reverse());
-    else leaves.push(node);
-  }
-  return leaves;
+  return trees.rebuild(builders);
 }
 
 /** Groups of at least two products that can be one. */
-function mergeable(
-  leaves: readonly Node[],
-  uses: ReadonlyMap<Node, Uses>,
-  report: RuleReport,
-): Node[][] {
+function mergeable(leaves: readonly Node[], trees: SumTrees, report: RuleReport): Node[][] {
   const groups = new Map<string, Node[]>();
   const products = leaves.filter((leaf) => leaf.op.name === "contract");
   if (products.length < 2) return [];
   for (const leaf of products) {
-    if (uses.get(leaf)?.count !== 1) {
+    if (trees.usesOf(leaf) !== 1) {
       report.refused(RULE, leaf, "its value is used elsewhere as well");
       continue;
     }
@@ -104,42 +62,18 @@ function rolesOf(contraction: Node): string {
   return roles.join("");
 }
 
-function rebuild(
-  module: GraphModule,
-  plans: ReadonlyMap<Node, readonly (readonly Node[])[]>,
-  isInTree: ReadonlySet<Node>,
-): GraphModule {
-  const made = new Map<Node, Node>();
-  const original = moduleNodes(module)[Symbol.iterator]();
-  return rewriteModule(module, (rebuilt) => {
-    // Rewriting visits the nodes in this same order.
-    const node = original.next().value;
-    if (node === undefined) return rebuilt;
-    const groups = plans.get(node);
-    const result = groups === undefined ? rebuilt : mergedSum(node, groups, isInTree, made);
-    made.set(node, result);
-    return result;
-  });
-}
-
 function mergedSum(
-  root: Node,
+  leaves: readonly Node[],
   groups: readonly (readonly Node[])[],
-  isInTree: ReadonlySet<Node>,
-  made: ReadonlyMap<Node, Node>,
+  newOf: NewOf,
 ): Node {
-  const newOf = (node: Node): Node => {
-    const known = made.get(node);
-    if (known === undefined) throw new TypeError(`${node} is used before it is rebuilt`);
-    return known;
-  };
   const joined = new Map<Node, Node>();
   for (const group of groups) {
     const [first] = group;
     if (first !== undefined) joined.set(first, contractSum(group.map(newOf)));
   }
   const inGroups = new Set(groups.flat());
-  const parts = leavesOf(root, isInTree).flatMap((leaf) => {
+  const parts = leaves.flatMap((leaf) => {
     const sum = joined.get(leaf);
     if (sum !== undefined) return [sum];
     return inGroups.has(leaf) ? [] : [newOf(leaf)];

@@ -66,6 +66,11 @@ Deno.test("the whole text of a small graph", () => {
     "has a tile of them",
     "       - sum (explain_test.ts:L): it needs whole rows, and a matrix product has a tile of them",
     "",
+    "group_independent_kernels: kernels that differ in sizes and memory alone run as one step",
+    "  applied 0 times, refused 1 times",
+    "       - sum in encoder/0/norm (explain_test.ts:L): 2 kernels of its form are not all one " +
+    "step: 2 times, such as because matmul_contract_1x4x16x16_and_1_more has to run after them",
+    "",
     "share_kernels: kernels that do the same to other buffers are compiled once",
     "  applied 3 times",
     "       + sum in encoder/0/norm (explain_test.ts:L): 2 steps run rows_sum_mul_sub_add_1more_4x16",

@@ -20,6 +20,7 @@ Deno.test("the passes run in this order", () => {
     "simplify",
     "split_contracted_axes",
     "merge_sums",
+    "gather_sums",
     "split_reductions",
     "break_views",
   ]);

@@ -1,4 +1,5 @@
 /** Lowering small graphs in tests. */
+import type { Kernel } from "../../compiler/loop_ir.ts";
 import { lowerGraph, type LowerOptions } from "../../compiler/pipeline.ts";
 import { printKernel } from "../../compiler/print_loop_ir.ts";
 import type { Program } from "../../compiler/program.ts";
@@ -19,6 +20,15 @@ export function lowered(
   options: Partial<LowerOptions> = {},
 ): Program {
   return lowerGraph(moduleOf(outputs), { target: { alignment: 64 }, ...options });
+}
+
+/** The kernels that a program runs: each as often as its step has members. */
+export function kernelsRun({ kernels, steps }: Program): Kernel[] {
+  return steps.flatMap(({ kernel, members }) => {
+    const run = kernels[kernel];
+    if (run === undefined) throw new RangeError(`There is no kernel ${kernel}`);
+    return members.map(() => run);
+  });
 }
 
 /** The kernels of a program's steps, as text. */

@@ -42,7 +42,7 @@ export async function buildBundle(
 ): Promise<Bundle> {
   try {
     // Whoever bundles something else may train.
-    const plugins = entry.href === INFERENCE.href ? [shortRecords, withoutGradients] : [];
+    const plugins = entry.href === INFERENCE.href ? [shortRecords, withoutTraining] : [];
     const worker = await buildText(WORKER, { plugins });
     const define = { FOVEA_WORKER_SOURCE: JSON.stringify(worker.text) };
     return await buildText(entry, { define, plugins, external });
@@ -118,13 +118,16 @@ const shortRecords: esbuild.Plugin = {
     }),
 };
 
-/** Inference differentiates nothing, so that no kernel is a gradient's. */
-const withoutGradients: esbuild.Plugin = {
-  name: "without gradients",
+/** Inference differentiates nothing, so that no kernel is a gradient's, and updates no parameters. */
+const withoutTraining: esbuild.Plugin = {
+  name: "without training",
   setup: (build) =>
-    build.onResolve({ filter: /\/attention_grad\.ts$/ }, ({ path, resolveDir }) => ({
-      path: join(resolveDir, path).replace(/attention_grad\.ts$/, "no_attention_grad.ts"),
-    })),
+    build.onResolve(
+      { filter: /\/(?:attention_grad|group_kernels)\.ts$/ },
+      ({ path, resolveDir }) => ({
+        path: join(resolveDir, path).replace(/(\w+\.ts)$/, "no_$1"),
+      }),
+    ),
 };
 
 function partsOf(inputs: Readonly<Record<string, { bytesInOutput: number }>>): Bundle["parts"] {
