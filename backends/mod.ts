@@ -37,6 +37,7 @@ export type { HostInputs, HostOutputs, HostTree } from "./host_tree.ts";
 export { CompiledProgram } from "./program.ts";
 export { reference } from "./reference/backend.ts";
 export { webgpu, type WebGpuBackend, type WebGpuOptions } from "./webgpu/backend.ts";
+export type { RoundingNote } from "./webgpu/audit.ts";
 export { isTileName, memoryTuning, type TuningStore } from "./webgpu/tuning.ts";
 export type { TileName } from "./webgpu/templates/tile.ts";
 export type { DeviceLossNote } from "./webgpu/runtime.ts";

@@ -3,6 +3,7 @@ import type { Kernel } from "../../compiler/loop_ir.ts";
 import type { Program, ProgramStep } from "../../compiler/program.ts";
 import { withSizes } from "../../compiler/sizes.ts";
 import { describeNode, noteNode } from "../errors.ts";
+import type { Audit } from "./audit.ts";
 import { type ArenaRange, memberBindings } from "./bindings.ts";
 import type { GpuCapabilities } from "./capabilities.ts";
 import { emitGpuKernel } from "./emit_kernel.ts";
@@ -40,15 +41,19 @@ export interface GpuProgram {
 /** Graph nodes that a module's comment lists. */
 const LISTED_NODES = 12;
 
-/**
- * Emits every kernel once for each way in which its buffers are bound; what is the same is one module.
- *
- * @param tiles Those of matmuls, by the kernels' places; by default what their sizes suggest.
- */
+/** How a program's kernels are emitted. */
+export interface AssembleOptions {
+  /** The tiles of matmuls, by the kernels' places; by default what their sizes suggest. */
+  readonly tiles?: ReadonlyMap<number, TileName> | undefined;
+  /** An audit of the program. */
+  readonly audit?: Audit | undefined;
+}
+
+/** Emits every kernel once for each way in which its buffers are bound; what is the same is one module. */
 export function assembleGpu(
   program: Program,
   { limits, software, f16 }: GpuCapabilities,
-  tiles: ReadonlyMap<number, TileName> = new Map(),
+  { tiles, audit }: AssembleOptions = {},
 ): GpuProgram {
   const modules: GpuModule[] = [];
   const dispatches: GpuDispatch[] = [];
@@ -65,12 +70,13 @@ export function assembleGpu(
     if (kernel === undefined) throw new RangeError(`The program has no kernel ${step.kernel}`);
     for (const member of step.members) {
       const plain = kernel.kind === "loops" ? withSizes(kernel, member.sizes) : kernel;
-      const { layout, ranges } = memberBindings(program, plain, member, limits);
+      const { layout, ranges } = audit?.bindings(at, plain, member, limits) ??
+        memberBindings(program, plain, member, limits);
       const key = `${step.kernel} ${member.sizes.join()} ${JSON.stringify(layout)}`;
       let parts = emitted.get(key);
       if (parts === undefined) {
         const comment = commentOf(kernel, step);
-        const name = tiles.get(step.kernel);
+        const name = tiles?.get(step.kernel);
         const options = { layout, limits, software, f16, comment, tile: name && TILES[name] };
         parts = emitGpuKernel(plain, options).map(({ wgsl, grid }) => {
           const code = wgsl.replace(/^(\/\/.*\n)+/, "");

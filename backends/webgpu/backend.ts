@@ -3,6 +3,7 @@ import type { FusionRule } from "../../compiler/fusion_rules.ts";
 import { lowerGraph } from "../../compiler/pipeline.ts";
 import type { Backend } from "../backend.ts";
 import { assembleGpu } from "./assemble.ts";
+import { Audit, type RoundingNote } from "./audit.ts";
 import type { GpuCapabilities } from "./capabilities.ts";
 import { type DeviceOptions, type GpuDevice, sharedDevice } from "./device.ts";
 import { type DeviceLossNote, GpuExecutable } from "./runtime.ts";
@@ -25,6 +26,11 @@ export interface WebGpuOptions extends DeviceOptions {
    * all compilations give the same kernels, and none takes longer.
    */
   readonly tuning?: TuningStore;
+  /**
+   * Called after each run with how large numbers were before they were rounded to f16 or bf16, by step.
+   * By default nothing of that is looked at.
+   */
+  readonly onAudit?: (notes: readonly RoundingNote[]) => void;
 }
 
 /** A backend whose capabilities are a GPU's. */
@@ -38,8 +44,8 @@ export interface WebGpuBackend extends Backend {
  * @throws {GpuUnavailableError} When there is no WebGPU, adapter or device.
  */
 export async function webgpu(options: WebGpuOptions = {}): Promise<WebGpuBackend> {
-  const { onDeviceLost, tuning, ...device } = options;
-  return backendOn(await sharedDevice(device), { onDeviceLost, tuning });
+  const { onDeviceLost, tuning, onAudit, ...device } = options;
+  return backendOn(await sharedDevice(device), { onDeviceLost, tuning, onAudit });
 }
 
 /** How a backend uses its device. */
@@ -48,24 +54,28 @@ export interface BackendOnOptions {
   readonly capabilities?: GpuCapabilities | undefined;
   readonly onDeviceLost?: WebGpuOptions["onDeviceLost"] | undefined;
   readonly tuning?: TuningStore | undefined;
+  readonly onAudit?: WebGpuOptions["onAudit"] | undefined;
 }
 
 /** The backend on a device, or on what has taken its place. */
 export function backendOn(
   gpu: GpuDevice,
-  { capabilities = gpu.capabilities, onDeviceLost = warn, tuning }: BackendOnOptions = {},
+  { capabilities = gpu.capabilities, onDeviceLost = warn, tuning, onAudit }: BackendOnOptions = {},
 ): WebGpuBackend {
   return {
     capabilities,
     prepare: async (graph, options) => {
       const { alignment } = capabilities;
       const target = { alignment, unsupported: UNSUPPORTED };
-      const program = lowerGraph(graph, { ...options, target });
+      const lowered = lowerGraph(graph, { ...options, target });
+      const audit = onAudit && new Audit(lowered, capabilities);
+      const program = audit?.program ?? lowered;
       let device = gpu;
       while (device.lost !== undefined) device = await device.replacement();
       const tiles = tuning && await tuneTiles(device, program, capabilities, tuning);
-      const plan = { program, capabilities, assembled: assembleGpu(program, capabilities, tiles) };
-      return await GpuExecutable.load(device, plan, { onDeviceLost });
+      const assembled = assembleGpu(program, capabilities, { tiles, audit });
+      const plan = { program, capabilities, assembled, audit };
+      return await GpuExecutable.load(device, plan, { onDeviceLost, onAudit });
     },
   };
 }

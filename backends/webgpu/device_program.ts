@@ -3,6 +3,7 @@ import type { Program } from "../../compiler/program.ts";
 import { noteNode } from "../errors.ts";
 import { Arena, arenaWords } from "./arena.ts";
 import type { GpuDispatch, GpuModule, GpuProgram } from "./assemble.ts";
+import type { Audit } from "./audit.ts";
 import type { ArenaRange } from "./bindings.ts";
 import type { GpuCapabilities } from "./capabilities.ts";
 import type { GpuDevice } from "./device.ts";
@@ -15,6 +16,8 @@ export interface GpuPlan {
   readonly assembled: GpuProgram;
   /** Of which the shaders make use. */
   readonly capabilities: GpuCapabilities;
+  /** What the shaders write down of what they round. */
+  readonly audit?: Audit | undefined;
 }
 
 /** A dispatch with all that the encoder wants. */

@@ -6,6 +6,7 @@ import type { Executable, MemoryReport, StepNote } from "../backend.ts";
 import { noteNode, OutOfMemoryError, UnusableProgramError } from "../errors.ts";
 import type { HostData, HostTensor } from "../host_array.ts";
 import { arenaWords, rangeOf, tensorOf } from "./arena.ts";
+import type { RoundingNote } from "./audit.ts";
 import type { GpuCapabilities } from "./capabilities.ts";
 import type { GpuDevice } from "./device.ts";
 import { DeviceProgram, type GpuPlan } from "./device_program.ts";
@@ -24,6 +25,8 @@ export interface DeviceLossNote {
 /** How a program behaves. */
 export interface GpuExecutableOptions {
   readonly onDeviceLost: (note: DeviceLossNote) => void;
+  /** Takes what an audit of the plan has found, after each run. */
+  readonly onAudit?: ((notes: readonly RoundingNote[]) => void) | undefined;
 }
 
 /** A run or a read whose results are not in yet. */
@@ -167,7 +170,9 @@ export class GpuExecutable implements Executable {
   ): Promise<ArrayBuffer[]> {
     try {
       if (loaded.gpu.lost !== undefined) throw loaded.gpu.lost;
-      const ranges = ports.map((port) => rangeOf(this.#plan.program, port));
+      const { program, audit } = this.#plan;
+      const ranges = ports.map((port) => rangeOf(program, port));
+      if (audit !== undefined && kind === "run") ranges.push(audit.range);
       const results = kind === "read"
         ? await loaded.read(ranges)
         : oneByOne
@@ -175,6 +180,8 @@ export class GpuExecutable implements Executable {
         : await loaded.run(ranges);
       const refused = loaded.gpu.takeRefused();
       if (refused !== undefined) throw await this.#explained(loaded, refused);
+      const words = results[ports.length];
+      if (audit !== undefined && words !== undefined) this.#options.onAudit?.(audit.notes(words));
       return results;
     } catch (error) {
       if (error instanceof DeviceLostError) throw error;

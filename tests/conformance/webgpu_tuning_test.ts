@@ -58,7 +58,7 @@ Deno.test("webgpu: a program's tiles are those it is given", () => {
     const { modules } = assembleGpu(
       program,
       capabilities,
-      new Map(places.map((at) => [at, name])),
+      { tiles: new Map(places.map((at) => [at, name])) },
     );
     const { rows, columns, ownRows, ownColumns, slices } = TILES[name];
     const invocations = rows / ownRows * (columns / ownColumns) * slices;

@@ -1,7 +1,7 @@
 /** A kernel's buffers in WGSL: how each is bound, and how its elements are loaded and stored. */
 import type { KernelBuffer } from "../../../compiler/loop_ir.ts";
 import type { DType } from "../../../graph/dtype.ts";
-import type { Library } from "./library.ts";
+import { AUDIT_WORD, type Library } from "./library.ts";
 import type { Names } from "./names.ts";
 
 /** Where a kernel's buffer is. */
@@ -18,6 +18,8 @@ export interface BindingLayout {
   readonly regions: readonly (readonly number[])[];
   /** One for each of the kernel's buffers that is bound, in order. */
   readonly places: readonly BufferPlace[];
+  /** A region of one word, for the largest magnitude that was rounded. */
+  readonly auditRegion?: number;
 }
 
 /** What the elements of a binding's array are. */
@@ -93,6 +95,10 @@ export class WgslBuffers {
     this.#names = names;
     const bound = buffers.filter(({ access }) => access !== "scratch");
     this.#regions = layout.regions.map((parts, region) => {
+      if (region === layout.auditRegion) {
+        const name = names.unique(AUDIT_WORD);
+        return [{ name, element: "atomic<u32>", words: 1 }];
+      }
       const here = bound.filter((_, at) => layout.places[at]?.region === region);
       const places = layout.places.filter((place) => place.region === region);
       const byFours = parts.length === 1 && here.some((buffer) => wide.has(buffer)) &&

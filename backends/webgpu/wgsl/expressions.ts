@@ -130,7 +130,7 @@ export class ExpressionWriter {
       case "bitcast":
         return bitcastText(expr.a.type, expr.type, render(expr.a));
       case "roundTo":
-        return `${library.use(`round_to_${expr.storage}`)}(${render(expr.a)})`;
+        return library.rounded(expr.storage, render(expr.a));
       case "select": {
         const [condition, a, b] = [expr.condition, expr.a, expr.b].map(render);
         return `select(${b}, ${a}, ${condition})`;

@@ -61,9 +61,30 @@ const FUNCTIONS: Readonly<Record<string, LibraryFunction>> = {
   ...TRIGONOMETRIC_FUNCTIONS,
 };
 
+/** Name of the binding that an audit of rounding writes to. */
+export const AUDIT_WORD = "largest_before_rounding";
+
+/** Bits of magnitudes are ordered as the magnitudes are, NaN above all. */
+const AUDITED = `fn audited(x: f32) -> f32 {
+  atomicMax(&${AUDIT_WORD}[0], bitcast<u32>(x) & 0x7fffffffu);
+  return x;
+}`;
+
 /** The library's functions that one module uses. */
 export class Library {
   readonly #used = new Set<string>();
+  readonly #audits: boolean;
+
+  /** @param audits Whether roundings to 16 bits say what they round. */
+  constructor(audits = false) {
+    this.#audits = audits;
+  }
+
+  /** A number rounded to what a type of 16 bits can hold. */
+  rounded(storage: "f16" | "bf16", value: string): string {
+    const round = this.use(`round_to_${storage}`);
+    return this.#audits ? `${round}(audited(${value}))` : `${round}(${value})`;
+  }
 
   /** The function's name, for a call. */
   use(name: string): string {
@@ -77,6 +98,7 @@ export class Library {
 
   /** The declarations, each after what it needs. */
   text(): string[] {
-    return [...this.#used].map((name) => FUNCTIONS[name]?.text ?? "");
+    const used = [...this.#used].map((name) => FUNCTIONS[name]?.text ?? "");
+    return this.#audits ? [AUDITED, ...used] : used;
   }
 }

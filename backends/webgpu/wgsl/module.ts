@@ -34,7 +34,7 @@ export interface EmitOptions {
 /** The parts of a module that its functions share. */
 export class ModuleWriter implements ExpressionContext {
   readonly names = new Names();
-  readonly library = new Library();
+  readonly library: Library;
   readonly code = new Code();
   readonly buffers: WgslBuffers;
   readonly written: ReadonlySet<number>;
@@ -48,6 +48,7 @@ export class ModuleWriter implements ExpressionContext {
   ) {
     this.#options = options;
     const { layout, f16 = false } = options;
+    this.library = new Library(layout.auditRegion !== undefined);
     this.buffers = new WgslBuffers(kernel.buffers, layout, this.names, this.library, { wide, f16 });
     this.written = new Set(
       kernel.buffers.flatMap(({ access }, at) => access === "read" ? [] : [at]),

@@ -5,13 +5,6 @@
 @group(0) @binding(0) var<storage, read_write> out0: array<atomic<u32>, 3>;
 @group(0) @binding(1) var<storage, read_write> in1: array<u32, 3>;
 
-fn from_bf16(bits: u32) -> f32 { return bitcast<f32>(bits << 16u); }
-fn to_bf16(x: f32) -> u32 {
-  let bits = bitcast<u32>(x);
-  if ((bits & 0x7fffffffu) > 0x7f800000u) { return (bits >> 16u) | 0x0040u; }
-  return (bits + 0x7fffu + ((bits >> 16u) & 1u)) >> 16u;
-}
-fn round_to_bf16(x: f32) -> f32 { return from_bf16(to_bf16(x)); }
 fn from_f16(bits: u32) -> f32 {
   let size = bits & 0x7fffu;
   let sign = (bits & 0x8000u) << 16u;
@@ -19,6 +12,13 @@ fn from_f16(bits: u32) -> f32 {
   let exponent = select(0x38000000u, 0x70000000u, size >= 0x7c00u);
   return bitcast<f32>(((size << 13u) + exponent) | sign);
 }
+fn from_bf16(bits: u32) -> f32 { return bitcast<f32>(bits << 16u); }
+fn to_bf16(x: f32) -> u32 {
+  let bits = bitcast<u32>(x);
+  if ((bits & 0x7fffffffu) > 0x7f800000u) { return (bits >> 16u) | 0x0040u; }
+  return (bits + 0x7fffu + ((bits >> 16u) & 1u)) >> 16u;
+}
+fn round_to_bf16(x: f32) -> f32 { return from_bf16(to_bf16(x)); }
 
 @compute @workgroup_size(64, 1)
 fn main(

@@ -1,8 +1,8 @@
 // rows_cast_mul_1x6
 //   cast
-//   cast
-//   cast
 //   mul
+//   cast
+//   cast
 //   cast
 
 enable f16;
