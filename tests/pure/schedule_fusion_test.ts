@@ -3,7 +3,7 @@ import { gradients } from "../../compiler/autodiff.ts";
 import type { Program } from "../../compiler/program.ts";
 import * as g from "../../graph/mod.ts";
 import type { Node } from "../../graph/mod.ts";
-import { assert, assertEquals } from "../support/assert.ts";
+import { assertEquals } from "../support/assert.ts";
 import { assertLowersRight } from "../support/compare_lowered.ts";
 
 const x = g.input("x", "f32", [4, 6, 8]);
@@ -43,14 +43,6 @@ const ONE_KERNEL: Readonly<Record<string, Record<string, Node>>> = {
   "losses of rows": { losses: g.softmaxCrossEntropy(x, cotangent) },
   "elementwise chain": { y: g.gelu(g.mul(g.tanh(g.add(x, bias)), g.sigmoid(cotangent))) },
   "two results of one read": { a: g.exp(x), b: g.tanh(g.exp(x)) },
-  "an optimizer's step": (() => {
-    const [p, m, v, grad] = ["p", "m", "v", "grad"].map((name) => g.input(name, "f32", [40]));
-    assert(p !== undefined && m !== undefined && v !== undefined && grad !== undefined);
-    const first = g.add(g.mul(m, 0.9), g.mul(grad, 0.1));
-    const second = g.add(g.mul(g.abs(v), 0.99), g.mul(g.square(grad), 0.01));
-    const step = g.div(first, g.add(g.sqrt(second), 1e-3));
-    return { p: g.sub(p, g.mul(step, 0.01)), m: first, v: second };
-  })(),
 };
 
 for (const [name, outputs] of Object.entries(ONE_KERNEL)) {

@@ -63,130 +63,79 @@ function softmaxByHand(rows: Tensor): Tensor {
 }
 
 const ROWS: readonly FusionRule[] = ["fuse_rows", "fuse_elementwise"];
-const rowsInput = { x };
-const parameters = { x, scale, bias };
+
+/** Something that is one kernel of rows, forward and backward. */
+function rows(
+  name: string,
+  results: FusionCase["results"],
+  [forward, gradient]: readonly [forward: number, gradient: number],
+): FusionCase {
+  const counts = { forward: ["rows", forward], gradient: ["rows", gradient] } as const;
+  return { name, results, wrt: { x }, rules: ROWS, ...counts };
+}
+
+const sum = g.add(x, residual);
 
 /** Norms and softmax: statistics, and what they are for, in one kernel. */
 const rowCases: readonly FusionCase[] = [
-  {
-    name: "layer norm",
-    results: { y: g.layerNorm(x, { scale, bias }) },
-    wrt: rowsInput,
-    rules: ROWS,
-    forward: ["rows", 4],
-    gradient: ["rows", 6],
-  },
-  {
-    name: "layer norm, by hand",
-    results: { y: normByHand(x) },
-    wrt: rowsInput,
-    rules: ROWS,
-    forward: ["rows", 4],
-    gradient: ["rows", 8],
-  },
+  rows("layer norm", { y: g.layerNorm(x, { scale, bias }) }, [4, 6]),
+  rows("layer norm, by hand", { y: normByHand(x) }, [4, 8]),
+  rows("root-mean-square norm", { y: g.layerNorm(x, { scale, center: false }) }, [3, 4]),
+  rows("a residual and its norm", { sum, y: g.layerNorm(sum, { scale, bias }) }, [5, 7]),
+  rows("softmax", { y: g.softmax(x) }, [4, 5]),
+  rows("softmax, by hand", { y: softmaxByHand(x) }, [4, 9]),
+  rows("log softmax", { y: g.logSoftmax(x) }, [4, 5]),
   {
     name: "layer norm with its parameters' gradients",
     results: { y: g.layerNorm(x, { scale, bias }) },
-    wrt: parameters,
+    wrt: { x, scale, bias },
     rules: [...ROWS, "fuse_columns"],
     forward: ["rows", 4],
     gradient: ["columns rows", 8],
-  },
-  {
-    name: "root-mean-square norm",
-    results: { y: g.layerNorm(x, { scale, center: false }) },
-    wrt: rowsInput,
-    rules: ROWS,
-    forward: ["rows", 3],
-    gradient: ["rows", 4],
-  },
-  {
-    name: "a residual and the norm of the sum",
-    results: (() => {
-      const sum = g.add(x, residual);
-      return { sum, y: g.layerNorm(sum, { scale, bias }) };
-    })(),
-    wrt: rowsInput,
-    rules: ROWS,
-    forward: ["rows", 5],
-    gradient: ["rows", 7],
-  },
-  {
-    name: "softmax",
-    results: { y: g.softmax(x) },
-    wrt: rowsInput,
-    rules: ROWS,
-    forward: ["rows", 4],
-    gradient: ["rows", 5],
-  },
-  {
-    name: "softmax, by hand",
-    results: { y: softmaxByHand(x) },
-    wrt: rowsInput,
-    rules: ROWS,
-    forward: ["rows", 4],
-    gradient: ["rows", 9],
-  },
-  {
-    name: "log softmax",
-    results: { y: g.logSoftmax(x) },
-    wrt: rowsInput,
-    rules: ROWS,
-    forward: ["rows", 4],
-    gradient: ["rows", 5],
   },
 ];
 
 const logits = input("logits", 12, 10);
 const labels = input("labels", 12, 10);
+const softmaxLosses = g.softmaxCrossEntropy(logits, labels);
+const sigmoidLosses = g.sigmoidCrossEntropy(logits, labels);
 
-/** Losses: one kernel over the classes. The mean over the batch reads one number a row. */
+/** Losses: one kernel over the classes. Their mean over the batch reads one number a row. */
+function losses(
+  name: string,
+  y: Tensor,
+  counts: Pick<FusionCase, "forward" | "gradient" | "both">,
+): FusionCase {
+  const rules = [...ROWS, "recompute_cheap_values"] as const;
+  return { name, results: { y }, wrt: { logits }, rules, ...counts };
+}
+
 const lossCases: readonly FusionCase[] = [
-  {
-    name: "softmax cross-entropy",
-    results: { losses: g.softmaxCrossEntropy(logits, labels) },
-    wrt: { logits },
-    rules: ROWS,
-    forward: ["rows", 4],
-    gradient: ["rows", 5],
-    both: ["rows", 7],
-  },
-  {
-    name: "softmax cross-entropy, by hand",
-    results: { losses: g.neg(g.sum(g.mul(labels, g.logSoftmax(logits)), -1)) },
-    wrt: { logits },
-    rules: ROWS,
-    forward: ["rows", 5],
-    gradient: ["rows", 5],
-    both: ["rows", 7],
-  },
-  {
-    name: "sigmoid cross-entropy",
-    results: { losses: g.sigmoidCrossEntropy(logits, labels) },
-    wrt: { logits },
-    rules: ROWS,
-    forward: ["rows", 1],
-    gradient: ["rows", 1],
-    both: ["rows rows", 2],
-  },
-  {
-    name: "mean softmax cross-entropy",
-    results: { loss: g.mean(g.softmaxCrossEntropy(logits, labels)) },
-    wrt: { logits },
-    rules: ROWS,
-    forward: ["rows rows", 6],
-    gradient: ["rows", 5],
-    both: ["rows rows", 9],
-  },
-  {
-    name: "mean sigmoid cross-entropy",
-    results: { loss: g.mean(g.sigmoidCrossEntropy(logits, labels)) },
-    wrt: { logits },
-    rules: ROWS,
-    forward: ["rows rows", 3],
-    gradient: ["rows", 1],
-    both: ["rows rows rows", 4],
-  },
+  losses("softmax cross-entropy", softmaxLosses, {
+    forward: ["rows", 8],
+    gradient: ["rows", 10],
+    both: ["rows", 14],
+  }),
+  losses(
+    "softmax cross-entropy, by hand",
+    g.neg(g.sum(g.mul(labels, g.logSoftmax(logits)), -1)),
+    { forward: ["rows", 9], gradient: ["rows", 12], both: ["rows", 15] },
+  ),
+  losses("sigmoid cross-entropy", sigmoidLosses, {
+    forward: ["rows", 9],
+    gradient: ["rows", 3],
+    both: ["rows rows", 12],
+  }),
+  losses("mean softmax cross-entropy", g.mean(softmaxLosses), {
+    forward: ["rows rows", 10],
+    gradient: ["rows", 11],
+    both: ["rows rows", 17],
+  }),
+  losses("mean sigmoid cross-entropy", g.mean(sigmoidLosses), {
+    forward: ["rows rows", 11],
+    gradient: ["rows", 4],
+    both: ["rows rows rows", 15],
+  }),
 ];
 
 const EPILOGUE: readonly FusionRule[] = ["fuse_epilogue"];
