@@ -245,6 +245,8 @@ function refuseNaN(port: HostPort, data: HostData, start: number): void {
 }
 
 function firstNaN(data: HostData): number {
+  // The engine's own search takes an eighth of the loop's time, and mostly there is none.
+  if (!data.includes(NaN)) return -1;
   for (let index = 0; index < data.length; index++) {
     const value = data[index];
     if (value !== value) return index;

@@ -1,5 +1,5 @@
 /** A program's memory, and tensors in it. */
-import { bytesPerElement } from "../../graph/dtype.ts";
+import { bytesPerElement, type DType } from "../../graph/dtype.ts";
 import { staticSize } from "../../graph/shape.ts";
 import type { Program, ProgramConstant, ProgramPort } from "../../compiler/program.ts";
 import { LESS_MEMORY, OutOfMemoryError } from "../errors.ts";
@@ -87,7 +87,7 @@ export class ProgramMemory {
       return { dtype: port.dtype, shape: port.shape, data };
     }
     // A bool is a 32-bit 0 or 1 in the arena and a byte on the host.
-    const data = port.dtype === "bool" ? Uint8Array.from(words) : words.slice();
+    const data = port.dtype === "bool" ? Uint8Array.from(words) : copyOf(port.dtype, words);
     return { dtype: port.dtype, shape: port.shape, data };
   }
 
@@ -119,6 +119,11 @@ export class ProgramMemory {
     if (buffer === undefined) throw new RangeError(`The program has no buffer ${index}`);
     return buffer;
   }
+}
+
+/** A constructor's copy, where `slice` would fill the new memory with zeros first. */
+function copyOf(dtype: DType, { buffer, byteOffset, byteLength }: HostData): HostData {
+  return viewHostData(dtype, new Uint8Array(new Uint8Array(buffer, byteOffset, byteLength)));
 }
 
 function asWords({ buffer, byteOffset, length }: HostData): Int32Array {
