@@ -1,17 +1,25 @@
 /** The benchmark's command line. */
 import { parseArgs } from "node:util";
 import { type System, SYSTEMS } from "./systems.ts";
-import { type Work, WORKS } from "./works.ts";
+import { GPU_WORKS, type Work, WORKS } from "./works.ts";
 
 const SECONDS = 2;
 const QUICK_SECONDS = 0.5;
 
-const WORK_NAMES = [...new Set(WORKS.map(({ name }) => name))];
+const BACKEND_WORKS: Readonly<Record<string, readonly Work[]>> = {
+  wasm: WORKS,
+  webgpu: GPU_WORKS,
+};
+
+function namesOf(works: readonly Work[]): string {
+  return [...new Set(works.map(({ name }) => name))].join(", ");
+}
 
 export const HELP = `Measures Fovea beside its peers, in turns, and the machine's peak.
 
   --json             one JSON object a line; the tables go to standard error
   --only <text>      the works of this name, or if there is none those whose name contains the text
+  --backend <name>   wasm (default), or webgpu: other works, on the GPU that there is
   --systems <a,b>    systems to measure (default: all that can do the work)
   --threads <1,2>    numbers of threads (default: 1, and 2 if the machine has them)
   --seconds <n>      for how long each system is timed, warm-up aside (default ${SECONDS})
@@ -21,7 +29,8 @@ export const HELP = `Measures Fovea beside its peers, in turns, and the machine'
   --help             this text
 
 Systems: ${SYSTEMS.map(({ name }) => name).join(", ")}
-Works: ${WORK_NAMES.join(", ")}`;
+Works: ${namesOf(WORKS)}
+Works on WebGPU: ${namesOf(GPU_WORKS)}`;
 
 /** A command line that cannot be followed. */
 export class UsageError extends Error {
@@ -48,13 +57,18 @@ export interface Options {
 export function readOptions(args: readonly string[], machineThreads: number): Options | undefined {
   const values = parse(args);
   if (values.help) return undefined;
+  const works = BACKEND_WORKS[values.backend];
+  if (works === undefined) {
+    const wanted = Object.keys(BACKEND_WORKS).join(" or ");
+    throw new UsageError(`--backend is ${values.backend}, wanted ${wanted}`);
+  }
   const systems = values.systems === undefined ? SYSTEMS : chosenSystems(values.systems);
   return {
     json: values.json,
-    works: doable(chosenWorks(values.only), systems),
+    works: doable(chosenWorks(values.only, works), systems),
     systems,
     threads: values.threads === undefined
-      ? [1, 2].filter((count) => count <= machineThreads)
+      ? works === GPU_WORKS ? [1] : [1, 2].filter((count) => count <= machineThreads)
       : chosenThreads(values.threads),
     seconds: values.seconds === undefined
       ? values.quick ? QUICK_SECONDS : SECONDS
@@ -71,6 +85,7 @@ function parse(args: readonly string[]) {
       options: {
         json: { type: "boolean", default: false },
         only: { type: "string", default: "" },
+        backend: { type: "string", default: "wasm" },
         systems: { type: "string" },
         threads: { type: "string" },
         seconds: { type: "string" },
@@ -85,12 +100,12 @@ function parse(args: readonly string[]) {
   }
 }
 
-function chosenWorks(text: string): readonly Work[] {
-  const exact = WORKS.filter(({ name }) => name === text);
-  const chosen = exact.length > 0 ? exact : WORKS.filter(({ name }) => name.includes(text));
+function chosenWorks(text: string, works: readonly Work[]): readonly Work[] {
+  const exact = works.filter(({ name }) => name === text);
+  const chosen = exact.length > 0 ? exact : works.filter(({ name }) => name.includes(text));
   if (chosen.length > 0) return chosen;
   throw new UsageError(
-    `--only is ${text}, wanted one of these or a part of it: ${WORK_NAMES.join(", ")}`,
+    `--only is ${text}, wanted one of these or a part of it: ${namesOf(works)}`,
   );
 }
 

@@ -27,6 +27,11 @@ function inDeno(work: Work): boolean {
   return work.suite !== "matmul" || work.host === "deno";
 }
 
+/** Whether the work is for the processor. */
+function onProcessor(work: Work): boolean {
+  return !("backend" in work) || work.backend === "wasm";
+}
+
 const infers = (work: Work) => work.suite === "matmul" || work.suite === "forward";
 
 export const FOVEA: System = {
@@ -44,13 +49,13 @@ export const ORT_WEB: System = peer("onnxruntime-web", {
 });
 
 export const ORT_NODE: System = peer("onnxruntime-node", {
-  does: (work) => infers(work) || work.suite === "compile",
+  does: (work) => (infers(work) || work.suite === "compile") && onProcessor(work),
   settings: () => ["all graph optimisations"],
   readsOnnx: true,
 });
 
 export const TFJS: System = peer("@tensorflow/tfjs-backend-wasm", {
-  does: (work) => infers(work) && inDeno(work),
+  does: (work) => infers(work) && inDeno(work) && onProcessor(work),
   settings: (work) => work.suite === "forward" ? ["heads apart", "heads together"] : ["matMul"],
   readsOnnx: false,
 });
@@ -59,6 +64,7 @@ export const JAX: System = peer("@jax-js/jax", {
   does: (work) => (infers(work) || work.suite === "train") && inDeno(work),
   settings(work, threads) {
     const jits = jitsOf(work);
+    if (!onProcessor(work)) return jits;
     const workers = threads > 1 ? ["workers", "no workers"] : ["no workers"];
     return workers.flatMap((where) => jits.map((jit) => `${jit}, ${where}`));
   },

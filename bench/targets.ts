@@ -35,8 +35,10 @@ const THREADS = 2;
 
 /** Every goal of these works, in their order; that of the bundle where it was made. */
 export function targetsOf(works: readonly Work[], results: Results): Target[] {
-  const inDeno = works.filter(isTimed).filter((work) => !inNode(work));
+  const inDeno = works.filter(isTimed).filter((work) => !inNode(work) && work.backend === "wasm");
+  const onGpu = works.filter(isTimed).filter(({ backend }) => backend === "webgpu");
   return [
+    ...onGpu.flatMap((work) => gpuTargets(work, results)),
     ...inDeno.flatMap((work) => speedTargets(work, results)),
     ...inDeno.filter(({ suite }) => suite !== "train").map((work) => threadTarget(work, results)),
     ...works.filter(({ suite }) => suite === "compile").flatMap(() => startTargets(results)),
@@ -62,8 +64,22 @@ const SPEED_GOALS = {
   train: { peer: JAX, times: 8, peak: 60 },
 } as const;
 
+/** On WebGPU: ahead of every peer. */
+const GPU_TIMES = 1;
+
 /** Goals are set for images of the usual size; smaller ones are measured for the sake of small models. */
 const JUDGED_PIXELS = 224;
+
+function gpuTargets(work: TimedWork, results: Results): Target[] {
+  const ours = measurementOf(work, results, FOVEA, 1);
+  return [JAX, ORT_WEB].filter(({ does }) => does(work)).map((peer) => ({
+    goal: `${work.name}: as fast as ${peer.name}`,
+    atLeast: true,
+    wanted: GPU_TIMES,
+    unit: "x",
+    measured: timesAsFast(ours, measurementOf(work, results, peer, 1)),
+  }));
+}
 
 function speedTargets(work: TimedWork, results: Results): Target[] {
   if (work.suite === "train" && work.config.imageSize < JUDGED_PIXELS) return [];

@@ -10,6 +10,9 @@ export interface PeakWork {
 /** Where a contender's process runs: Deno as it is, or Node.js 26 with V8's revectoriser. */
 export type Host = "deno" | "node";
 
+/** What a work is done on: the processor, through WebAssembly or natively, or a GPU. */
+export type WorkBackend = "wasm" | "webgpu";
+
 /** A product of an activation [m, k] and a weight [k, n], which stays the same. */
 export interface MatmulWork {
   readonly suite: "matmul";
@@ -18,12 +21,14 @@ export interface MatmulWork {
   readonly k: number;
   readonly n: number;
   readonly host: Host;
+  readonly backend: WorkBackend;
 }
 
 /** A ViT's logits for a batch of images. */
 export interface ForwardWork {
   readonly suite: "forward";
   readonly name: string;
+  readonly backend: WorkBackend;
   readonly config: VitConfig;
   readonly batch: number;
 }
@@ -32,6 +37,7 @@ export interface ForwardWork {
 export interface TrainingWork {
   readonly suite: "train";
   readonly name: string;
+  readonly backend: WorkBackend;
   readonly config: VitConfig;
   readonly batch: number;
   readonly learningRate: number;
@@ -61,7 +67,7 @@ export type TimedWork = MatmulWork | ForwardWork | TrainingWork;
 export type Work = PeakWork | TimedWork | CompileWork | ScalingWork;
 
 function matmul(m: number, k: number, n: number, host: Host = "deno"): MatmulWork {
-  return { suite: "matmul", name: `matmul ${m}x${k}x${n}`, m, k, n, host };
+  return { suite: "matmul", name: `matmul ${m}x${k}x${n}`, m, k, n, host, backend: "wasm" };
 }
 
 type PaperSize = "Ti" | "S" | "B";
@@ -75,13 +81,15 @@ const GELU = { gelu: "erf" } as const;
 
 function forward(size: PaperSize, batch: number): ForwardWork {
   const config = vitVariant(`${size}/16`, GELU);
-  return { suite: "forward", name: `${label(size)} forward b${batch}`, config, batch };
+  const name = `${label(size)} forward b${batch}`;
+  return { suite: "forward", name, config, batch, backend: "wasm" };
 }
 
 function train(size: PaperSize, checkedSteps: number): TrainingWork {
   return {
     suite: "train",
     name: `${label(size)} train b8`,
+    backend: "wasm",
     config: vitVariant(`${size}/16`),
     batch: 8,
     learningRate: 1e-4,
@@ -92,13 +100,14 @@ function train(size: PaperSize, checkedSteps: number): TrainingWork {
 function scaled(imageSize: number, batch: number): ForwardWork {
   const config = vitVariant("Ti/16", { ...GELU, imageSize });
   const name = `${label("Ti")} scaling n${tokenCount(config)} b${batch}`;
-  return { suite: "forward", name, config, batch };
+  return { suite: "forward", name, config, batch, backend: "wasm" };
 }
 
 /** Outside of the targets: where calls cost more than products. */
 const SMALL_TRAINING: TrainingWork = {
   suite: "train",
   name: "vit-small-28px train b64",
+  backend: "wasm",
   config: vitConfig({
     imageSize: 28,
     patchSize: 7,
@@ -114,7 +123,20 @@ const SMALL_TRAINING: TrainingWork = {
   checkedSteps: 8,
 };
 
-/** All that the benchmark knows, in the order in which it is run. */
+/** The work on a GPU. */
+function onGpu<W extends TimedWork>(work: W): W {
+  return { ...work, name: `webgpu ${work.name}`, backend: "webgpu" };
+}
+
+/** All that the benchmark does with `--backend webgpu`. */
+export const GPU_WORKS: readonly TimedWork[] = [
+  ...[512, 1024, 2048].map((size) => onGpu(matmul(size, size, size))),
+  onGpu(forward("Ti", 1)),
+  onGpu(forward("B", 1)),
+  onGpu(train("Ti", 2)),
+];
+
+/** All that the benchmark does otherwise, in the order in which it is run. */
 export const WORKS: readonly Work[] = [
   { suite: "machine", name: "simd fma peak" },
   matmul(197, 768, 768),

@@ -1,11 +1,12 @@
 /** A ViT's forward pass in Fovea. */
-import { compile, wasm } from "../../backends/mod.ts";
+import { compile } from "../../backends/mod.ts";
 import type { HostInputs } from "../../backends/host_tree.ts";
 import type { Tensor } from "../../graph/mod.ts";
 import { inferenceGraph, type InferenceInput, vit, type VitParameters } from "../../models/mod.ts";
 import { imagesOf, type Parameter, parametersOf } from "../data.ts";
 import type { MeasuredRun } from "../measured_run.ts";
 import type { ForwardWork } from "../works.ts";
+import { backendOf } from "./backend.ts";
 
 type Inputs = HostInputs<InferenceInput<VitParameters<Tensor<"f32">>>>;
 
@@ -14,7 +15,7 @@ export async function startForward(work: ForwardWork, threads: number): Promise<
   const start = performance.now();
   const model = vit(work.config);
   const program = await compile(inferenceGraph(model), {
-    backend: wasm({ threads }),
+    backend: await backendOf(work, threads),
     bind: { batch: work.batch },
   });
   const compileMs = performance.now() - start;

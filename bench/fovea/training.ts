@@ -1,9 +1,10 @@
 /** The training step in Fovea: one compiled program with donated state. */
-import { compile, wasm } from "../../backends/mod.ts";
+import { compile } from "../../backends/mod.ts";
 import { adam, hostKey, initialize, trainingStep, vit } from "../../models/mod.ts";
 import { ADAM, PARAMETER_SEED, trainingBatch } from "../data.ts";
 import type { MeasuredRun } from "../measured_run.ts";
 import type { TrainingWork } from "../works.ts";
+import { backendOf } from "./backend.ts";
 
 /** Compiles the step and sets the initial parameters. */
 export async function startTraining(work: TrainingWork, threads: number): Promise<MeasuredRun> {
@@ -11,7 +12,7 @@ export async function startTraining(work: TrainingWork, threads: number): Promis
   const schedule = { kind: "constant", learningRate: work.learningRate } as const;
   const optimizer = adam({ ...ADAM, schedule });
   const program = await compile(trainingStep({ model, optimizer }), {
-    backend: wasm({ threads }),
+    backend: await backendOf(work, threads),
     bind: { batch: work.batch },
     donate: { state: "state" },
   });

@@ -1,19 +1,20 @@
 /** How jax-js is set up. */
 import type { numpy as np } from "@jax-js/jax";
+import type { WorkBackend } from "../works.ts";
 
 /** How jax-js is set up. */
 export interface JaxSetting {
   /** What is compiled together: all of it, or each of the model's parts alone. */
   readonly jit: "whole" | "parts";
-  /** Whether kernels run on worker threads, or on the caller's thread without messages. */
-  readonly workers: boolean;
+  /** Where kernels run: on worker threads, on the caller's thread without messages, or on the GPU. */
+  readonly where: "workers" | "caller" | "gpu";
 }
 
 /** The setting of that name, as systems.ts has them. */
-export function readSetting(name: string): JaxSetting {
+export function readSetting(name: string, backend: WorkBackend): JaxSetting {
   return {
     jit: name.startsWith("whole") ? "whole" : "parts",
-    workers: !name.endsWith("no workers"),
+    where: backend === "webgpu" ? "gpu" : name.endsWith("no workers") ? "caller" : "workers",
   };
 }
 
@@ -22,10 +23,16 @@ export function describe(setting: JaxSetting, whole: string, parts: readonly str
   const jit = setting.jit === "whole"
     ? `the whole ${whole} in one jit`
     : `${parts.join(", ")} each in a jit of its own`;
-  return `${jit}, ${setting.workers ? "on worker threads" : "on the calling thread"}`;
+  return `${jit}, ${PLACES[setting.where]}`;
 }
 
+const PLACES = {
+  workers: "on worker threads",
+  caller: "on the calling thread",
+  gpu: "on WebGPU",
+} as const;
+
 /** The array's numbers, on the way that starts the kernels where the setting says. It is used up. */
-export async function readOut(array: np.Array, { workers }: JaxSetting) {
-  return workers ? await array.data() : array.dataSync();
+export async function readOut(array: np.Array, { where }: JaxSetting) {
+  return where === "caller" ? array.dataSync() : await array.data();
 }

@@ -22,9 +22,11 @@ export async function startOnnxRuntime(
   { system, threads, folder }: StartMessage,
 ): Promise<MeasuredRun> {
   const path = modelPath(folder, work.name);
-  const runtime = system === "onnxruntime-web"
-    ? await inWasm(path, threads)
-    : await native(path, threads);
+  const runtime = system === "onnxruntime-node"
+    ? await native(path, threads)
+    : work.backend === "webgpu"
+    ? await inWebGpu(path)
+    : await inWasm(path, threads);
   const start = performance.now();
   const session = await runtime.open();
   const compileMs = performance.now() - start;
@@ -54,6 +56,21 @@ async function inWasm(path: string, threads: number): Promise<Runtime> {
         graphOptimizationLevel: "all",
       }),
     setting: `wasm, threads ${threads}, all graph optimisations`,
+  };
+}
+
+async function inWebGpu(path: string): Promise<Runtime> {
+  const ort = await import("onnxruntime-web/webgpu");
+  ort.env.wasm.numThreads = 1;
+  const bytes = new Uint8Array(await readFile(path));
+  return {
+    Tensor: ort.Tensor,
+    open: () =>
+      ort.InferenceSession.create(bytes, {
+        executionProviders: ["webgpu"],
+        graphOptimizationLevel: "all",
+      }),
+    setting: "webgpu, all graph optimisations",
   };
 }
 

@@ -18,6 +18,7 @@ const CONFIG = vitConfig({
 
 const WORK: ForwardWork = {
   suite: "forward",
+  backend: "wasm",
   name: "tiny forward b3",
   config: CONFIG,
   batch: 3,
@@ -85,6 +86,7 @@ Deno.test("bench: a product's ONNX graph is one node, its weight in the model", 
     k: 3,
     n: 4,
     host: "deno",
+    backend: "wasm",
   } as const;
   const { graph } = matmulModel(work);
   assertEquals(

@@ -6,7 +6,8 @@ import { jaxShape } from "../../bench/jax/parameters.ts";
 import { permuted, sideBySide } from "../../bench/layout.ts";
 import { entriesOf } from "../../bench/measure.ts";
 import { FOVEA, JAX, ORT_NODE, ORT_WEB, SYSTEMS, TFJS } from "../../bench/systems.ts";
-import { flopsOf, forwardFlops, type TimedWork, WORKS } from "../../bench/works.ts";
+import { targetsOf } from "../../bench/targets.ts";
+import { flopsOf, forwardFlops, GPU_WORKS, type TimedWork, WORKS } from "../../bench/works.ts";
 import { vitVariant } from "../../models/mod.ts";
 
 /** The first timed work of that name. */
@@ -26,6 +27,30 @@ function smallTraining() {
   }
   return work;
 }
+
+Deno.test("bench: on WebGPU there are works of its own, for those who have it, on one thread", () => {
+  const options = readOptions(["--backend", "webgpu"], 8);
+  assertEquals(options?.threads, [1]);
+  assertEquals(options?.works, GPU_WORKS);
+  for (const work of GPU_WORKS) {
+    const peers = SYSTEMS.filter(({ does }) => does(work));
+    assertEquals(peers, work.suite === "train" ? [FOVEA, JAX] : [FOVEA, ORT_WEB, JAX]);
+    assert(JAX.settings(work, 1).every((setting) => !setting.includes("workers")));
+  }
+  const [first] = readOptions(["--backend", "webgpu", "--only", "512"], 8)?.works ?? [];
+  assertEquals(first?.name, "webgpu matmul 512x512x512");
+  assertThrows(
+    () => readOptions(["--backend", "cuda"], 2),
+    UsageError,
+    "--backend is cuda, wanted wasm or webgpu",
+  );
+});
+
+Deno.test("bench: on WebGPU the goal is to be ahead of every peer", () => {
+  const goals = targetsOf(GPU_WORKS, { peaks: [], comparisons: [], starts: [] });
+  assertEquals(goals.length, 2 * GPU_WORKS.length - 1);
+  assert(goals.every(({ goal, wanted }) => goal.startsWith("webgpu ") && wanted === 1));
+});
 
 Deno.test("bench: without arguments everything is measured", () => {
   assertEquals(readOptions([], 8), {
