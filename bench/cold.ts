@@ -6,7 +6,8 @@ import type { System } from "./systems.ts";
 import type { CompileWork } from "./works.ts";
 
 /** Fresh processes of each system. */
-export const STARTS = 5;
+const STARTS = 5;
+const QUICK_STARTS = 2;
 
 /** The starts of one system. */
 export interface ColdStarts {
@@ -26,7 +27,8 @@ export async function measureStarts(
   { name, forward }: CompileWork,
   options: MeasureOptions,
 ): Promise<ColdStarts[]> {
-  const { systems, folder, progress } = options;
+  const { systems, folder, progress, quick } = options;
+  const starts = quick ? QUICK_STARTS : STARTS;
   const threads = Math.max(...options.threads);
   const measured = systems.map((system) => ({
     system,
@@ -39,10 +41,10 @@ export async function measureStarts(
   }));
   await using _models = await modelFor(forward, measured, options);
   const agreement = new Agreement(TOLERANCES.forward);
-  for (let start = 0; start < STARTS; start++) {
+  for (let start = 0; start < starts; start++) {
     for (const sum of measured) {
       const system = sum.system.name;
-      progress(`${name}: ${system}, start ${start + 1} of ${STARTS}`);
+      progress(`${name}: ${system}, start ${start + 1} of ${starts}`);
       const [setting = ""] = sum.system.settings(forward, threads);
       await using contender = await Contender.launch({
         work: forward,

@@ -8,17 +8,21 @@ const FNV_PRIME = 0x01000193;
 
 /** Numbers in [-1, 1): Marsaglia's xorshift from a hash of the name. Good enough for speed and checks. */
 export function noise(name: string, count: number): Float32Array<ArrayBuffer> {
+  const values = new Float32Array(count);
+  fillWithNoise(name, values);
+  return values;
+}
+
+function fillWithNoise(name: string, values: Float32Array): void {
   let state = FNV_OFFSET;
   for (const byte of new TextEncoder().encode(name)) state = Math.imul(state ^ byte, FNV_PRIME);
   state ||= 1;
-  const values = new Float32Array(count);
-  for (let index = 0; index < count; index++) {
+  for (let index = 0; index < values.length; index++) {
     state ^= state << 13;
     state ^= state >>> 17;
     state ^= state << 5;
     values[index] = state / 2 ** 31;
   }
-  return values;
 }
 
 /** A product's operands: `a` f32 [m, k] and `b` f32 [k, n]. */
@@ -65,11 +69,18 @@ const SPREAD = 0.1;
  * A model's parameters for the forward pass, each made when it is asked for: factors of norms around
  * one, all else around zero, so that attention looks at some tokens more than at others and logits
  * differ.
+ *
+ * @param allocate Makes the memory for so many values. It may be that of the one before, for whoever
+ *   has copied it by then.
  */
-export function* parametersOf(config: VitConfig): Generator<Parameter> {
+export function* parametersOf(
+  config: VitConfig,
+  allocate = (size: number) => new Float32Array(size),
+): Generator<Parameter> {
   for (const [path, { shape, size }] of flattenTree(vit(config).declarations, isDeclaration)) {
     const middle = path.endsWith("scale") ? 1 : 0;
-    const values = noise(path, size);
+    const values = allocate(size);
+    fillWithNoise(path, values);
     for (let index = 0; index < size; index++) {
       values[index] = middle + SPREAD * (values[index] ?? 0);
     }
