@@ -202,6 +202,7 @@ const COLUMNS: readonly Column[] = [
 
 /** The goals as text: which are reached, which are not, and by how much. */
 export function targetText(targets: readonly Target[]): string {
+  if (targets.length === 0) return "no targets are set for this";
   const rows = targets.map((target) => {
     const { goal, atLeast, wanted, unit, measured } = target;
     return [

@@ -184,6 +184,7 @@ Deno.test("bench: all works together have every target of the issue, none measur
   assertEquals(count("peak memory"), 2);
   assertEquals(count("in Node.js, one thread: as fast as onnxruntime-node"), 1);
   assert(targetText(targets).includes("0 reached of 0 measured"));
+  assertEquals(targetText([]), "no targets are set for this");
 });
 
 /** Times as if each token, and each image, took one millisecond. */
