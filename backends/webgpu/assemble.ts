@@ -52,7 +52,7 @@ export interface AssembleOptions {
 /** Emits every kernel once for each way in which its buffers are bound; what is the same is one module. */
 export function assembleGpu(
   program: Program,
-  { limits, software, f16 }: GpuCapabilities,
+  { limits, software, f16, subgroups }: GpuCapabilities,
   { tiles, audit }: AssembleOptions = {},
 ): GpuProgram {
   const modules: GpuModule[] = [];
@@ -77,7 +77,8 @@ export function assembleGpu(
       if (parts === undefined) {
         const comment = commentOf(kernel, step);
         const name = tiles?.get(step.kernel);
-        const options = { layout, limits, software, f16, comment, tile: name && TILES[name] };
+        const tile = name && TILES[name];
+        const options = { layout, limits, software, f16, subgroups, comment, tile };
         parts = emitGpuKernel(plain, options).map(({ wgsl, grid }) => {
           const code = wgsl.replace(/^(\/\/.*\n)+/, "");
           const bindings = layout.regions.flat();

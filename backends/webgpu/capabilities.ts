@@ -1,5 +1,6 @@
 /** What a GPU can do, as data. */
 import type { Capabilities } from "../backend.ts";
+import type { Subgroups } from "./subgroups.ts";
 
 /** The limits that shape programs and kernels; named as WebGPU names them. */
 export interface GpuLimits {
@@ -23,8 +24,8 @@ export interface GpuCapabilities extends Capabilities {
   readonly software: boolean;
   /** `shader-f16`: 16-bit floats in shaders. */
   readonly f16: boolean;
-  /** Whether subgroup operations compile and work here. */
-  readonly subgroups: boolean;
+  /** How shaders use subgroups, if they can: as found out by a {@linkcode probeSubgroups | probe}. */
+  readonly subgroups: Subgroups | undefined;
   /** `timestamp-query`: a pass can tell when it began and ended. */
   readonly timestamps: boolean;
   readonly limits: GpuLimits;
@@ -60,7 +61,7 @@ export function gpuCapabilities(
     adapter: known.adapter ?? "any",
     software: known.software ?? false,
     f16: known.f16 ?? false,
-    subgroups: known.subgroups ?? false,
+    subgroups: known.subgroups,
     timestamps: known.timestamps ?? false,
     limits,
     simdWidth: 1,

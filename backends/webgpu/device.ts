@@ -7,6 +7,7 @@ import {
 } from "./capabilities.ts";
 import { DeviceLostError, GpuUnavailableError } from "./errors.ts";
 import { PipelineCache } from "./pipelines.ts";
+import { probeSubgroups } from "./subgroups.ts";
 
 /** Which adapter to ask for. */
 export interface DeviceOptions {
@@ -142,7 +143,9 @@ export async function requestDevice(
       adapter: description || [vendor, architecture, name].filter(Boolean).join(" ") || "unnamed",
       software: isFallbackAdapter,
       f16: features.includes("shader-f16"),
-      subgroups: features.includes("subgroups"),
+      subgroups: features.includes("subgroups")
+        ? await probeSubgroups(device, adapter.info)
+        : undefined,
       timestamps: features.includes("timestamp-query"),
       limits,
     });

@@ -9,11 +9,16 @@ import { gpuTest } from "../support/gpu.ts";
 import { randomGraphTests } from "../support/random_suite.ts";
 import { runOn } from "../support/run_graph.ts";
 
-/** The backend on a device of which it uses less than there is: no 16-bit floats either. */
+/** The backend on a device of which it uses less than there is: no 16-bit floats or subgroups either. */
 function limited(gpu: GpuDevice, limits: Partial<GpuLimits>) {
   const { capabilities } = gpu;
   return backendOn(gpu, {
-    capabilities: { ...capabilities, f16: false, limits: { ...capabilities.limits, ...limits } },
+    capabilities: {
+      ...capabilities,
+      f16: false,
+      subgroups: undefined,
+      limits: { ...capabilities.limits, ...limits },
+    },
   });
 }
 

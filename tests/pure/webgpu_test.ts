@@ -55,6 +55,10 @@ const GOLDEN: Readonly<Record<string, () => Record<string, g.Node>>> = {
   softmax: () => ({ y: g.softmax(g.input("x", "f32", [7, 200])) }),
   column_sums: () => ({ y: g.sum(g.input("x", "f32", [500, 48]), [0]) }),
   half_floats: () => ({ y: g.cast(g.cast(g.input("x", "f16", [6]), "f32"), "bf16") }),
+  row_sums_in_subgroups: () => {
+    const x = g.input("x", "f32", [7, 200]);
+    return { total: g.sum(x, [1]), most: g.max(x, [1]) };
+  },
   half_floats_of_a_type: () => ({ y: g.mul(g.input("x", "f16", [6]), 3) }),
   dense_relu: () => ({
     y: g.maximum(
@@ -70,6 +74,7 @@ const GOLDEN: Readonly<Record<string, () => Record<string, g.Node>>> = {
 /** Devices that have more than the least. */
 const DEVICES: Readonly<Record<string, GpuCapabilities>> = {
   half_floats_of_a_type: gpuCapabilities({ f16: true }),
+  row_sums_in_subgroups: gpuCapabilities({ subgroups: { directive: true, minSize: 8 } }),
 };
 
 for (const [name, build] of Object.entries(GOLDEN)) {

@@ -22,7 +22,9 @@ import {
   declareFold,
   type Fold,
   foldIn,
+  foldsInSubgroups,
   type LaneGrid,
+  meetInSubgroups,
   meetLanes,
   SharedArrays,
 } from "./reductions.ts";
@@ -55,6 +57,8 @@ class LoopKernelWriter {
   readonly #exchanged: ReadonlySet<number>;
   /** Whether an item may be none, so that its stores are left out. */
   #mayBeIdle = false;
+  /** How many loops what is being written is in. */
+  #loops = 0;
 
   constructor(kernel: PlainLoopKernel, space: ItemSpace, total: number, options: EmitOptions) {
     this.#kernel = kernel;
@@ -198,10 +202,12 @@ class LoopKernelWriter {
     const [from = "", until = ""] = this.#writer.values([start, end]);
     const name = names.unique(variable);
     const next = step === "1" ? `${name}++` : `${name} += ${step}`;
+    this.#loops++;
     code.block(`for (var ${name} = ${from}; ${name} < ${until}; ${next})`, () => {
       this.#writer.bind(variable, name);
       body();
     });
+    this.#loops--;
   }
 
   #declareFolds({ accumulators }: Reduce): Fold[] {
@@ -291,7 +297,19 @@ class LoopKernelWriter {
     this.#writer.scope(() =>
       this.#sharedOut(statement.ranges, (place) => this.#foldOnce(statement, folds, place))
     );
-    meetLanes(code, library, this.#shared, folds, this.#grid);
+    const { columns, lanes } = this.#grid;
+    const inSubgroups = (fold: Fold) => columns === 1 && foldsInSubgroups(fold.accumulator);
+    // Not inside of a loop: there Mesa 22's driver in software never comes to an end.
+    const subgroups = this.#loops === 0 && folds.some(inSubgroups)
+      ? this.#module.useSubgroups()
+      : undefined;
+    if (subgroups === undefined) {
+      meetLanes(code, library, this.#shared, folds, this.#grid);
+    } else {
+      meetInSubgroups(code, this.#shared, folds.filter(inSubgroups), lanes, subgroups);
+      const others = folds.filter((fold) => !inSubgroups(fold));
+      if (others.length > 0) meetLanes(code, library, this.#shared, others, this.#grid);
+    }
     this.#bindFolds(folds);
   }
 

@@ -1,6 +1,7 @@
 /** What a generated shader module is made of. */
 import type { KernelBuffer } from "../../../compiler/loop_ir.ts";
 import type { GpuLimits } from "../capabilities.ts";
+import type { Subgroups } from "../subgroups.ts";
 import type { Tile } from "../templates/tile.ts";
 import { type BindingLayout, WgslBuffers } from "./buffers.ts";
 import { Code } from "./code.ts";
@@ -25,6 +26,8 @@ export interface EmitOptions {
   readonly software: boolean;
   /** Whether its shaders have 16-bit floats. */
   readonly f16?: boolean;
+  /** How they use subgroups, if they can. */
+  readonly subgroups?: Subgroups | undefined;
   /** How a matmul is divided; by default what its sizes suggest. */
   readonly tile?: Tile | undefined;
   /** Lines for the top of the module: what the kernel computes, and for whom. */
@@ -39,6 +42,7 @@ export class ModuleWriter implements ExpressionContext {
   readonly buffers: WgslBuffers;
   readonly written: ReadonlySet<number>;
   readonly #options: EmitOptions;
+  #inSubgroups = false;
 
   /** @param wide Buffers that are best read by fours. */
   constructor(
@@ -61,6 +65,20 @@ export class ModuleWriter implements ExpressionContext {
     return { names, library, code, buffers, written };
   }
 
+  /** How the entry point may use subgroups, if it can; it is then written to. */
+  useSubgroups(): Subgroups | undefined {
+    this.#inSubgroups ||= this.#options.subgroups !== undefined;
+    return this.#options.subgroups;
+  }
+
+  #directives(): string[] {
+    const directives = [
+      ...(this.buffers.takesF16 ? ["enable f16;"] : []),
+      ...(this.#inSubgroups && this.#options.subgroups?.directive ? ["enable subgroups;"] : []),
+    ];
+    return directives.length === 0 ? [] : [...directives, ""];
+  }
+
   /**
    * The module's text, with `code` as the body of its entry point.
    *
@@ -76,7 +94,7 @@ export class ModuleWriter implements ExpressionContext {
     return [
       ...this.#options.comment.map((line) => line === "" ? "//" : `// ${line}`),
       "",
-      ...(this.buffers.takesF16 ? ["enable f16;", ""] : []),
+      ...this.#directives(),
       ...this.buffers.declarations(),
       ...declarations,
       "",
@@ -87,6 +105,12 @@ export class ModuleWriter implements ExpressionContext {
       "fn main(",
       "  @builtin(workgroup_id) group: vec3<u32>,",
       "  @builtin(local_invocation_id) local: vec3<u32>,",
+      ...(this.#inSubgroups
+        ? [
+          "  @builtin(subgroup_size) subgroup_size: u32,",
+          "  @builtin(subgroup_invocation_id) subgroup_lane: u32,",
+        ]
+        : []),
       ") {",
       ...this.code.lines,
       "}",

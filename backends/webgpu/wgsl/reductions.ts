@@ -1,5 +1,6 @@
 /** Folding values: one invocation's loop, and the meeting of the lanes that share a reduction. */
 import type { Accumulator, ScalarType } from "../../../compiler/loop_ir.ts";
+import type { Subgroups } from "../subgroups.ts";
 import type { Code } from "./code.ts";
 import type { Library } from "./library.ts";
 import { literal } from "./literal.ts";
@@ -116,6 +117,43 @@ export class SharedArrays {
 export interface LaneGrid {
   readonly columns: number;
   readonly lanes: number;
+}
+
+/** Whether subgroups fold this: of sums alone WGSL says enough, and the order is the device's own. */
+export function foldsInSubgroups({ op, type }: Accumulator): boolean {
+  return op === "sum" && type !== "bool";
+}
+
+/**
+ * Lets the lanes of one item, which are neighbours along x, meet: first those of each subgroup, then in
+ * workgroup memory those of all subgroups, where there may be several.
+ */
+export function meetInSubgroups(
+  code: Code,
+  shared: SharedArrays,
+  folds: readonly Fold[],
+  lanes: number,
+  { minSize }: Subgroups,
+): void {
+  if (folds.length === 0) return;
+  for (const { value } of folds) code.add(`${value} = subgroupAdd(${value});`);
+  if (lanes <= minSize) return;
+  const counts = new Map<string, number>();
+  const arrays = folds.map(({ accumulator: { type } }) => {
+    const nth = counts.get(type) ?? 0;
+    counts.set(type, nth + 1);
+    return shared.of(type, nth);
+  });
+  code.block("if (subgroup_lane == 0u)", () => {
+    folds.forEach(({ value }, at) => code.add(`${arrays[at]}[lane / subgroup_size] = ${value};`));
+  });
+  code.add("workgroupBarrier();");
+  folds.forEach(({ value }, at) => code.add(`${value} = ${arrays[at]}[0u];`));
+  code.block(`for (var part = 1u; part * subgroup_size < ${lanes}u; part++)`, () => {
+    folds.forEach(({ value }, at) => code.add(`${value} += ${arrays[at]}[part];`));
+  });
+  // The next reduction writes to the same arrays.
+  code.add("workgroupBarrier();");
 }
 
 /** Lets the lanes of an item meet: afterwards each holds the value folded over all of them. */
