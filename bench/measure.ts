@@ -1,8 +1,10 @@
 /** Measuring a work on all systems in turns. */
 import { Agreement, TOLERANCES } from "./agreement.ts";
+import { CalmRounds, type Round, type Watch } from "./calm.ts";
 import { Contender, ContenderError } from "./contender.ts";
-import type { StartMessage } from "./messages.ts";
+import type { ReplyOf, StartMessage } from "./messages.ts";
 import { FOVEA, type System } from "./systems.ts";
+import { LEAD_IN } from "./timing.ts";
 import { type ForwardWork, isHeavy, type MatmulWork, type TimedWork } from "./works.ts";
 
 /** What was measured of one system on some number of threads. */
@@ -19,6 +21,8 @@ export interface Measurement {
   readonly stable: boolean;
   /** Milliseconds of each run. */
   readonly times: readonly number[];
+  /** Whether the machine was at its best all the time. */
+  readonly calm: boolean;
   readonly peakBytes: number;
   /** Bytes below which no plan of its memory can go, where the system says so. */
   readonly lowerBoundBytes: number | undefined;
@@ -45,6 +49,8 @@ export interface Comparison {
 export const ROUNDS = 5;
 /** Of a system whose single run takes longer than all rounds should. */
 const FEWEST_ROUNDS = 3;
+/** Milliseconds that a comparison may wait for the machine, rounds that do not count included. */
+const PATIENCE = 45_000;
 
 /** How a comparison is made. */
 export interface MeasureOptions {
@@ -60,6 +66,8 @@ export interface MeasureOptions {
   readonly folder: string;
   /** Writes a work as an ONNX model to the folder, and gives its path. */
   readonly writeModel: (work: MatmulWork | ForwardWork, folder: string) => Promise<string>;
+  /** Tells when the machine is at its best; undefined where that is not looked at. */
+  readonly watch?: Watch;
   /** Is told what happens. */
   readonly progress: (text: string) => void;
 }
@@ -223,20 +231,20 @@ export type Timed = Pick<Comparison, "measurements" | "failures">;
 export async function inTurns(
   what: string,
   ready: readonly Ready[],
-  { milliseconds, progress }: MeasureOptions,
+  { milliseconds, watch, progress }: MeasureOptions,
 ): Promise<Timed> {
-  const sums = ready.map((one) => ({ ...one, times: [] as number[], peakBytes: 0, failure: "" }));
+  const rounds = watch === undefined ? undefined : new CalmRounds(watch, PATIENCE);
+  const sums = ready.map((one) => ({ ...one, rounds: [] as TimedRound[], failure: "" }));
   for (let round = 0; round < ROUNDS; round++) {
     progress(`${what}: round ${round + 1} of ${ROUNDS}`);
     for (const sum of sums) {
       if (sum.failure !== "" || (sum.trial > milliseconds && round >= FEWEST_ROUNDS)) continue;
-      const request = { kind: "round", duration: milliseconds / ROUNDS } as const;
-      const reply = await orFailure(sum, sum.contender.ask(request));
-      if (typeof reply === "string") sum.failure = reply;
-      else {
-        sum.times.push(...reply.times);
-        sum.peakBytes = reply.peakBytes;
-      }
+      const duration = milliseconds / ROUNDS;
+      const ask = () => sum.contender.ask({ kind: "round", duration, leadIn: LEAD_IN });
+      const timing = rounds?.time(sum.contender.start.threads, ask) ?? unwatched(ask());
+      const timed = await orFailure(sum, timing);
+      if (typeof timed === "string") sum.failure = timed;
+      else sum.rounds.push(timed);
     }
   }
   const measurements = sums.filter(({ failure }) => failure === "").map(measurementOf);
@@ -248,9 +256,31 @@ export async function inTurns(
   return { measurements, failures };
 }
 
-type Sum = Ready & Pick<Measurement, "times" | "peakBytes">;
+type TimedRound = Round<ReplyOf<"round">>;
 
-function measurementOf({ contender, system, tried, stable, times, peakBytes }: Sum): Measurement {
+async function unwatched<T>(round: Promise<T>): Promise<Round<T>> {
+  return { result: await round, calm: true };
+}
+
+/** Of rounds in which the machine was calm; of all where it never was. */
+function measurementOf(
+  { contender, system, tried, stable, rounds }: Ready & { readonly rounds: readonly TimedRound[] },
+): Measurement {
   const { start: { threads }, ready: { runtime, setting, lowerBoundBytes } } = contender;
-  return { system, threads, runtime, setting, tried, stable, times, peakBytes, lowerBoundBytes };
+  const calmRounds = rounds.filter(({ calm }) => calm);
+  const calm = calmRounds.length > 0;
+  const times = (calm ? calmRounds : rounds).flatMap(({ result }) => result.times);
+  const peakBytes = Math.max(...rounds.map(({ result }) => result.peakBytes));
+  return {
+    system,
+    threads,
+    runtime,
+    setting,
+    tried,
+    stable,
+    times,
+    calm,
+    peakBytes,
+    lowerBoundBytes,
+  };
 }

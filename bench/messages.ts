@@ -20,8 +20,8 @@ export type Request =
   | { readonly kind: "first" }
   /** Does the work until the rate is stable; `duration` is that of the rounds to come, all together. */
   | { readonly kind: "warm"; readonly duration: number }
-  /** Times the work for so many milliseconds. */
-  | { readonly kind: "round"; readonly duration: number }
+  /** Does the work for `leadIn` milliseconds, and then times it for `duration`. */
+  | { readonly kind: "round"; readonly duration: number; readonly leadIn: number }
   /** How long each class of kernels has taken since this was last asked. */
   | { readonly kind: "classes" };
 

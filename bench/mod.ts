@@ -11,12 +11,13 @@
  */
 import { MismatchError } from "./agreement.ts";
 import { HELP, type Options, readOptions, UsageError } from "./arguments.ts";
+import { Watch } from "./calm.ts";
 import { measureStarts } from "./cold.ts";
 import { ContenderError } from "./contender.ts";
 import { HostError } from "./contender_command.ts";
 import { compare, type Comparison, type MeasureOptions } from "./measure.ts";
 import { writeModel } from "./onnx/write_model.ts";
-import { measurePeaks, type Peak } from "./peak.ts";
+import { measurePeaks, type Peak, PeakProcesses } from "./peak.ts";
 import {
   comparisonRecords,
   type JsonRecord,
@@ -38,12 +39,15 @@ interface Output {
 /** Collects the results of one work after the other. */
 class Bench {
   readonly #options: MeasureOptions;
+  readonly #peakProcesses: PeakProcesses;
   readonly #peaks: Peak[] = [];
   readonly #comparisons: Comparison[] = [];
   #starts: Results["starts"] = [];
 
-  constructor(options: MeasureOptions) {
-    this.#options = options;
+  constructor(options: MeasureOptions, peakProcesses: PeakProcesses) {
+    const watch = new Watch((threads) => peakProcesses.rate(threads));
+    this.#options = { ...options, watch };
+    this.#peakProcesses = peakProcesses;
   }
 
   get results(): Results {
@@ -55,7 +59,7 @@ class Bench {
     const options = { ...this.#options, systems };
     switch (work.suite) {
       case "machine":
-        this.#peaks.push(...await measurePeaks(work, options));
+        this.#peaks.push(...await measurePeaks(work, this.#peakProcesses, options));
         return { text: peakText(work, this.#peaks), records: peakRecords(work, this.#peaks) };
       case "matmul":
       case "forward":
@@ -92,16 +96,12 @@ function isOfOneWork(error: unknown): error is Error {
 async function bench(options: Options): Promise<boolean> {
   const { json, works, seconds } = options;
   const folder = await Deno.makeTempDir({ prefix: "fovea_bench_" });
-  const run = new Bench({
-    ...options,
-    milliseconds: seconds * 1000,
-    folder,
-    writeModel,
-    progress: showProgress,
-  });
   const print = json ? console.error : console.log;
   const failures: string[] = [];
   try {
+    await using processes = await PeakProcesses.launch(Math.max(...options.threads), folder);
+    const measuring = { milliseconds: seconds * 1000, folder, writeModel, progress: showProgress };
+    const run = new Bench({ ...options, ...measuring }, processes);
     for (const work of works) {
       try {
         const { text, records } = await run.measure(work);

@@ -81,9 +81,10 @@ function leadOver(one: Measurement, all: readonly Measurement[]): string {
 }
 
 /** How a system was set up. */
-function noteOf({ system, threads, setting, tried, stable }: Measurement): string {
+function noteOf({ system, threads, setting, tried, stable, calm }: Measurement): string {
   const choice = tried === 1 ? "" : `, the fastest of ${tried} settings`;
-  const doubt = stable ? "" : "; its rate was not stable after the warm-up";
+  const doubt = (stable ? "" : "; its rate was not stable after the warm-up") +
+    (calm ? "" : "; the machine was never at its best meanwhile");
   return `  ${system.name} ${system.version}, threads ${threads}: ${setting}${choice}${doubt}`;
 }
 

@@ -98,7 +98,7 @@ async function classShares(
   const entry = { system: FOVEA, threads: 1, settings: [STEP_BY_STEP] };
   await using contender = (await fastestSetting(work, entry, agreement, options)).contender;
   const before = (await contender.ask({ kind: "classes" })).times;
-  await contender.ask({ kind: "round", duration: options.milliseconds });
+  await contender.ask({ kind: "round", duration: options.milliseconds, leadIn: 0 });
   const after = (await contender.ask({ kind: "classes" })).times;
   return { work, shares: sharesOf(before, after) };
 }

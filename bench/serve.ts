@@ -5,7 +5,7 @@ import { createInterface } from "node:readline";
 import { fold } from "./agreement.ts";
 import type { MeasuredRun } from "./measured_run.ts";
 import type { Reply, Request, StartMessage } from "./messages.ts";
-import { LEAD_IN, timedRound, warmUp, warmUpFor } from "./timing.ts";
+import { timedRound, warmUp, warmUpFor } from "./timing.ts";
 
 /** Starts a system, in the process that calls. */
 export type Start = (message: StartMessage) => Promise<MeasuredRun>;
@@ -52,7 +52,7 @@ async function answer(run: MeasuredRun, request: Request): Promise<Reply> {
     case "warm":
       return { kind: "warm", ...await warmUp(step, warmUpFor(request.duration)) };
     case "round": {
-      await timedRound(step, LEAD_IN);
+      await timedRound(step, request.leadIn);
       const times = await timedRound(step, request.duration);
       return { kind: "round", times, peakBytes: peakBytes() };
     }

@@ -55,10 +55,9 @@ export async function warmUp(
 /**
  * Milliseconds that a system runs before a round of its is timed. Other systems ran meanwhile, maybe
  * on one thread: the core that was idle, a virtual machine's above all, needs up to half a second of
- * work until it is as fast as it was. Measured: two threads took turns on one physical core for 20
- * runs of 18 ms, and then ran at twice the rate.
+ * work until it is as fast as it was.
  */
-export const LEAD_IN = 600;
+export const LEAD_IN = 300;
 
 /** Runs for so many milliseconds, once at least; gives the time of each run. */
 export async function timedRound(

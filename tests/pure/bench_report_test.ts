@@ -39,6 +39,7 @@ function measurement(changes: Partial<Measurement>): Measurement {
     tried: 1,
     stable: true,
     times: [400, 500, 440],
+    calm: true,
     peakBytes: 6e8,
     lowerBoundBytes: 5e8,
     ...changes,
