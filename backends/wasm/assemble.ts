@@ -7,7 +7,7 @@ import type { Kernel, Size } from "../../compiler/loop_ir.ts";
 import type { Program } from "../../compiler/program.ts";
 import { LESS_MEMORY, OutOfMemoryError } from "../errors.ts";
 import type { AddressType } from "./address_instructions.ts";
-import { emitBarrier, stepAddress } from "./barrier.ts";
+import { emitBarrier, type Spins, stepAddress } from "./barrier.ts";
 import {
   ADDRESS_UNIT,
   argumentsOffset,
@@ -32,7 +32,7 @@ export interface AssembleOptions {
   /** Whether the memory is shared; more than one thread needs that. */
   readonly shared: boolean;
   /** Looks at a barrier before a thread goes to sleep. */
-  readonly spins: number;
+  readonly spins: Spins;
   readonly emit: EmitKernel;
   /** How wide addresses may be, in order: the first that reach everything are taken. Default: i32. */
   readonly addressTypes?: readonly AddressType[] | undefined;

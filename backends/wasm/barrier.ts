@@ -16,8 +16,10 @@ export const CONTROL = {
   sleepers: 2 * LINE,
   /** 0, or 1 + the number of the thread that failed first. */
   aborted: 3 * LINE,
+  /** How many looks fewer than the most a thread takes before it sleeps. */
+  haste: 4 * LINE,
   /** One line a thread: the step that it works on. */
-  steps: 4 * LINE,
+  steps: 5 * LINE,
 } as const;
 
 /** Address of the word in which a thread notes its step. */
@@ -30,11 +32,16 @@ export function controlBytes(threads: number): number {
   return stepAddress(threads);
 }
 
+/** How often a thread looks at the generation before it goes to sleep. */
+export interface Spins {
+  readonly least: number;
+  readonly most: number;
+}
+
 /** How long a thread waits. */
 export interface BarrierOptions {
   readonly threads: number;
-  /** Looks at the generation before a thread goes to sleep. */
-  readonly spins: number;
+  readonly spins: Spins;
   /** Index of a function `() -> ()` called whenever a wait has taken about a second. */
   readonly stalled: number;
 }
@@ -44,7 +51,9 @@ const TIMED_OUT = 2;
 
 /**
  * Emits `barrier(mayBlock: i32)`: returns when all threads have called it. It spins for a while and
- * then sleeps; a thread that may not block (a browser's main thread) only spins. Traps when a thread
+ * then sleeps. It spins for less long, half as long at the least, whenever that was in vain, as it is
+ * where the others wait for a core, and for longer again, by little, when it was not. A thread that may
+ * not block (a browser's main thread) only spins. Traps when a thread
  * has failed: an aborting thread sets `aborted` and then counts the generation up, so that one that
  * read the generation before sees it change, and one that reads it later finds `aborted` set.
  *
@@ -56,6 +65,10 @@ export function emitBarrier(module: ModuleBuilder, options: BarrierOptions): num
   const mayBlock = f.param(0);
   const generation = f.local("i32");
   const spins = f.local("i32");
+  const haste = f.local("i32");
+  const patience = f.local("i32");
+  const slept = f.local("i32");
+  const { least, most } = options.spins;
 
   const load = (address: number): void => {
     f.address.const(0);
@@ -67,6 +80,8 @@ export function emitBarrier(module: ModuleBuilder, options: BarrierOptions): num
     f.atomic.rmw_add(address);
   };
   const sleep = (): void => {
+    f.i32.const(1);
+    f.set(slept);
     add(CONTROL.sleepers, 1);
     f.drop();
     f.address.const(0);
@@ -93,7 +108,48 @@ export function emitBarrier(module: ModuleBuilder, options: BarrierOptions): num
       f.drop();
     });
   };
-  const wait = (): void =>
+  const readPatience = (): void => {
+    f.i32.const(most);
+    load(CONTROL.haste);
+    f.tee(haste);
+    f.i32.sub();
+    f.set(patience);
+  };
+  /** What other threads wrote meanwhile may be lost: each of them learns the same. */
+  const learn = (): void => {
+    const store = (change: () => void): void => {
+      f.address.const(0);
+      f.get(haste);
+      change();
+      f.atomic.store(CONTROL.haste);
+    };
+    f.get(slept);
+    f.if(
+      () =>
+        store(() => {
+          f.get(patience);
+          f.i32.const(least);
+          f.i32.sub();
+          f.i32.const(1);
+          f.i32.shr_u();
+          f.i32.add();
+        }),
+      () => {
+        f.get(haste);
+        f.if(() =>
+          store(() => {
+            f.get(haste);
+            f.i32.const(7);
+            f.i32.add();
+            f.i32.const(3);
+            f.i32.shr_u();
+            f.i32.sub();
+          })
+        );
+      },
+    );
+  };
+  const watch = (): void =>
     f.block((done) =>
       f.loop((again) => {
         load(CONTROL.generation);
@@ -104,7 +160,7 @@ export function emitBarrier(module: ModuleBuilder, options: BarrierOptions): num
         f.i32.const(1);
         f.i32.add();
         f.tee(spins);
-        f.i32.const(options.spins);
+        f.get(patience);
         f.i32.lt_u();
         f.brIf(again);
         f.get(mayBlock);
@@ -121,6 +177,12 @@ export function emitBarrier(module: ModuleBuilder, options: BarrierOptions): num
         f.br(again);
       })
     );
+
+  const wait = (): void => {
+    readPatience();
+    watch();
+    learn();
+  };
 
   const trapIfAborted = (): void => {
     load(CONTROL.aborted);
