@@ -13,6 +13,8 @@ export interface MeasuredRun {
    * or for a training step the loss before its update.
    */
   step(): Promise<ArrayLike<number>>;
+  /** Waits for what a step leaves running after its results are there; others are timed then. */
+  settle?(): Promise<void>;
   /** Milliseconds that each class of kernels has taken so far, where steps are timed one by one. */
   classTimes?(): ClassTimes;
 }

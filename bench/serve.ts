@@ -42,18 +42,27 @@ function reply(message: Reply): void {
 
 async function answer(run: MeasuredRun, request: Request): Promise<Reply> {
   const step = () => run.step();
+  const settle = async () => await run.settle?.();
   switch (request.kind) {
-    case "check":
-      return { kind: "check", values: await results(run, request.steps) };
+    case "check": {
+      const values = await results(run, request.steps);
+      await settle();
+      return { kind: "check", values };
+    }
     case "first": {
       const [milliseconds = NaN] = await timedRound(step, 0);
+      await settle();
       return { kind: "first", milliseconds, peakBytes: peakBytes() };
     }
-    case "warm":
-      return { kind: "warm", ...await warmUp(step, warmUpFor(request.duration)) };
+    case "warm": {
+      const warmth = await warmUp(step, warmUpFor(request.duration));
+      await settle();
+      return { kind: "warm", ...warmth };
+    }
     case "round": {
       await timedRound(step, request.leadIn);
       const times = await timedRound(step, request.duration);
+      await settle();
       return { kind: "round", times, peakBytes: peakBytes() };
     }
     case "classes": {

@@ -1,5 +1,5 @@
 /** The training step in jax-js: the loss's gradient and Adam, on its WebAssembly backend. */
-import { jit, nn, numpy as np, tree, valueAndGrad } from "@jax-js/jax";
+import { blockUntilReady, jit, nn, numpy as np, tree, valueAndGrad } from "@jax-js/jax";
 import { flattenTree } from "../../graph/mod.ts";
 import { initialize, isDeclaration, vit } from "../../models/mod.ts";
 import { ADAM, PARAMETER_SEED, trainingBatch } from "../data.ts";
@@ -36,6 +36,9 @@ export function startTraining(work: TrainingWork, setting: JaxSetting): Measured
       const next = step(state, np.array(images, { shape: imageShape }), targets, rate, spread);
       state = next.state;
       return await readOut(next.loss, setting);
+    },
+    settle: async () => {
+      await blockUntilReady(state);
     },
   };
 }
