@@ -2,14 +2,9 @@
  * Byte offsets of a flattened list of axes: element `i` of `[e0, e1, ...]` lies at the sum of its
  * coordinates times their strides.
  */
+import { mergeAxes, type StridedAxis } from "../../strided_axes.ts";
 import type { FunctionBuilder, Local } from "../encoder.ts";
 import { countedLoop } from "./control_flow.ts";
-
-/** One axis: how many steps, and how many elements a step moves. */
-export interface StridedAxis {
-  readonly extent: number;
-  readonly stride: number;
-}
 
 const ELEMENT_BYTES = 4;
 
@@ -21,17 +16,7 @@ export class AxisList {
 
   constructor(axes: readonly StridedAxis[]) {
     this.extent = axes.reduce((total, axis) => total * axis.extent, 1);
-    const merged: StridedAxis[] = [];
-    for (const axis of axes) {
-      if (axis.extent === 1) continue;
-      const before = merged.at(-1);
-      if (before !== undefined && before.stride === axis.extent * axis.stride) {
-        merged[merged.length - 1] = { extent: before.extent * axis.extent, stride: axis.stride };
-      } else {
-        merged.push(axis);
-      }
-    }
-    this.axes = merged;
+    this.axes = mergeAxes(axes);
   }
 
   /** Whether all elements are neighbours. */

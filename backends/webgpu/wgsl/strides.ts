@@ -1,10 +1,5 @@
 /** Index arithmetic of strided views, as WGSL text. */
-
-/** One axis: how many steps, and how many elements a step moves. */
-export interface StridedAxis {
-  readonly extent: number;
-  readonly stride: number;
-}
+import { mergeAxes, type StridedAxis } from "../../strided_axes.ts";
 
 /** Strided axes that one flat, row-major number runs over, outermost first. */
 export class Strides {
@@ -15,17 +10,7 @@ export class Strides {
 
   constructor(axes: readonly StridedAxis[]) {
     this.extent = sizeOf(axes.map(({ extent }) => extent));
-    const merged: StridedAxis[] = [];
-    for (const axis of axes) {
-      if (axis.extent === 1) continue;
-      const before = merged.at(-1);
-      if (before !== undefined && before.stride === axis.extent * axis.stride) {
-        merged[merged.length - 1] = { extent: before.extent * axis.extent, stride: axis.stride };
-      } else {
-        merged.push(axis);
-      }
-    }
-    this.#axes = merged;
+    this.#axes = mergeAxes(axes);
   }
 
   /** Elements between neighbours of the innermost axis. */
