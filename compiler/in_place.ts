@@ -1,7 +1,7 @@
 /** Whether a result may take an operand's memory, as far as the kernel is concerned. */
 import type { Node } from "../graph/node.ts";
-import type { Expr, Statement } from "./loop_ir.ts";
-import { ExpressionNumbers, visitExpressions } from "./lower/expressions.ts";
+import type { Statement } from "./loop_ir.ts";
+import { ExpressionNumbers, rootsOf, visitExpressions } from "./lower/expressions.ts";
 import type { LoweredKernel } from "./lower/kernel_builder.ts";
 
 /**
@@ -56,18 +56,4 @@ function sameIndices(body: readonly Statement[], from: number, to: number): bool
   };
   visit(body);
   return indices.size === 1 && stores === 1 && !readsAfterStore;
-}
-
-function rootsOf(statement: Statement): Expr[] {
-  switch (statement.kind) {
-    case "let":
-      return [statement.value];
-    case "store":
-    case "accumulate":
-      return [statement.index, statement.value];
-    case "loop":
-      return [statement.range.start, statement.range.end];
-    case "reduce":
-      return statement.accumulators.map((accumulator) => accumulator.value);
-  }
 }

@@ -120,6 +120,24 @@ export function sharedRewrite(
   return recur;
 }
 
+/** The expressions that stand directly in a statement. */
+export function rootsOf(statement: Statement): Expr[] {
+  switch (statement.kind) {
+    case "let":
+      return [statement.value];
+    case "store":
+    case "accumulate":
+      return [statement.index, statement.value];
+    case "loop":
+      return [statement.range.start, statement.range.end];
+    case "reduce":
+      return [
+        ...statement.ranges.flatMap(({ start, end }) => [start, end]),
+        ...statement.accumulators.map(({ value }) => value),
+      ];
+  }
+}
+
 /** Calls `visit` once for every distinct expression under the roots. */
 export function visitExpressions(roots: Iterable<Expr>, visit: (expr: Expr) => void): void {
   const seen = new Set<Expr>();

@@ -6,6 +6,7 @@ import type { Expr, LoopRange, Statement } from "../../../compiler/loop_ir.ts";
 import {
   ExpressionNumbers,
   partsOf,
+  rootsOf,
   visitExpressions,
 } from "../../../compiler/lower/expressions.ts";
 import type { PlainLoopKernel } from "../../../compiler/sizes.ts";
@@ -91,24 +92,6 @@ export function isIndependent(loop: Loop, kernel: PlainLoopKernel): boolean {
     loaded.has(buffer) && kernel.buffers[buffer]?.access !== "update"
   );
   return independent && !shared;
-}
-
-/** The expressions that stand directly in a statement. */
-export function rootsOf(statement: Statement): Expr[] {
-  switch (statement.kind) {
-    case "let":
-      return [statement.value];
-    case "store":
-    case "accumulate":
-      return [statement.index, statement.value];
-    case "loop":
-      return [statement.range.start, statement.range.end];
-    case "reduce":
-      return [
-        ...statement.ranges.flatMap(({ start, end }) => [start, end]),
-        ...statement.accumulators.map(({ value }) => value),
-      ];
-  }
 }
 
 /** Whether an expression depends on the variable, also through the body's `let`s. */

@@ -3,19 +3,12 @@
  * long reductions or loops, that of several lanes which share these out and meet in workgroup memory.
  */
 import type { LoopRange, Statement } from "../../../compiler/loop_ir.ts";
-import { visitExpressions } from "../../../compiler/lower/expressions.ts";
+import { rootsOf, visitExpressions } from "../../../compiler/lower/expressions.ts";
 import type { PlainLoopKernel } from "../../../compiler/sizes.ts";
 import { constantValue } from "./fold.ts";
 import { ExpressionWriter } from "./expressions.ts";
 import { inlineScratch } from "./inline_scratch.ts";
-import {
-  isIndependent,
-  type ItemAxis,
-  type ItemSpace,
-  itemSpace,
-  rootsOf,
-  tripsOf,
-} from "./item_space.ts";
+import { isIndependent, type ItemAxis, type ItemSpace, itemSpace, tripsOf } from "./item_space.ts";
 import { chooseLanes } from "./lanes.ts";
 import { type Dispatch, type EmitOptions, gridOf, groupNumber, ModuleWriter } from "./module.ts";
 import {
