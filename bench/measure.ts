@@ -66,8 +66,8 @@ export interface MeasureOptions {
   readonly folder: string;
   /** Writes a work as an ONNX model to the folder, and gives its path. */
   readonly writeModel: (work: MatmulWork | ForwardWork, folder: string) => Promise<string>;
-  /** Tells when the machine is at its best; undefined where that is not looked at. */
-  readonly watch?: Watch;
+  /** Tells when the machine is at its best. */
+  readonly watch: Watch;
   /** Is told what happens. */
   readonly progress: (text: string) => void;
 }
@@ -233,7 +233,7 @@ export async function inTurns(
   ready: readonly Ready[],
   { milliseconds, watch, progress }: MeasureOptions,
 ): Promise<Timed> {
-  const rounds = watch === undefined ? undefined : new CalmRounds(watch, PATIENCE);
+  const rounds = new CalmRounds(watch, PATIENCE);
   const sums = ready.map((one) => ({ ...one, rounds: [] as TimedRound[], failure: "" }));
   for (let round = 0; round < ROUNDS; round++) {
     progress(`${what}: round ${round + 1} of ${ROUNDS}`);
@@ -241,8 +241,7 @@ export async function inTurns(
       if (sum.failure !== "" || (sum.trial > milliseconds && round >= FEWEST_ROUNDS)) continue;
       const duration = milliseconds / ROUNDS;
       const ask = () => sum.contender.ask({ kind: "round", duration, leadIn: LEAD_IN });
-      const timing = rounds?.time(sum.contender.start.threads, ask) ?? unwatched(ask());
-      const timed = await orFailure(sum, timing);
+      const timed = await orFailure(sum, rounds.time(sum.contender.start.threads, ask));
       if (typeof timed === "string") sum.failure = timed;
       else sum.rounds.push(timed);
     }
@@ -257,10 +256,6 @@ export async function inTurns(
 }
 
 type TimedRound = Round<ReplyOf<"round">>;
-
-async function unwatched<T>(round: Promise<T>): Promise<Round<T>> {
-  return { result: await round, calm: true };
-}
 
 /** Of rounds in which the machine was calm; of all where it never was. */
 function measurementOf(

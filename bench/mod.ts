@@ -45,8 +45,7 @@ class Bench {
   #starts: Results["starts"] = [];
 
   constructor(options: MeasureOptions, peakProcesses: PeakProcesses) {
-    const watch = new Watch((threads) => peakProcesses.rate(threads));
-    this.#options = { ...options, watch };
+    this.#options = options;
     this.#peakProcesses = peakProcesses;
   }
 
@@ -100,8 +99,14 @@ async function bench(options: Options): Promise<boolean> {
   const failures: string[] = [];
   try {
     await using processes = await PeakProcesses.launch(Math.max(...options.threads), folder);
-    const measuring = { milliseconds: seconds * 1000, folder, writeModel, progress: showProgress };
-    const run = new Bench({ ...options, ...measuring }, processes);
+    const run = new Bench({
+      ...options,
+      milliseconds: seconds * 1000,
+      folder,
+      writeModel,
+      watch: new Watch((threads) => processes.rate(threads)),
+      progress: showProgress,
+    }, processes);
     for (const work of works) {
       try {
         const { text, records } = await run.measure(work);

@@ -5,7 +5,7 @@ import { type MeasureOptions, ROUNDS } from "./measure.ts";
 import { median } from "./statistics.ts";
 import { FOVEA } from "./systems.ts";
 import { LEAD_IN } from "./timing.ts";
-import type { PeakWork } from "./works.ts";
+import { PEAK_WORK, type PeakWork } from "./works.ts";
 
 /** The peak of a machine with so many threads busy. */
 export interface Peak {
@@ -33,10 +33,9 @@ export class PeakProcesses implements AsyncDisposable {
   /** Starts as many processes, and lets the engine compile the kernel for good. */
   static async launch(threads: number, folder: string): Promise<PeakProcesses> {
     await using stack = new AsyncDisposableStack();
-    const work = { suite: "machine", name: "simd fma peak" } as const;
     const contenders: Contender[] = [];
     for (let index = 0; index < threads; index++) {
-      const start = { work, system: FOVEA.name, threads: 1, setting: "", folder };
+      const start = { work: PEAK_WORK, system: FOVEA.name, threads: 1, setting: "", folder };
       contenders.push(stack.use(await Contender.launch(start)));
     }
     await Promise.all(contenders.map((one) => one.ask({ kind: "warm", duration: WARM_UP })));

@@ -24,7 +24,9 @@ export async function serve(start: Start): Promise<never> {
       ...(lowerBoundBytes === undefined ? {} : { lowerBoundBytes }),
     });
     for await (const line of createInterface({ input: process.stdin })) {
-      reply(await answer(run, JSON.parse(line) as Request));
+      const message = await answer(run, JSON.parse(line) as Request);
+      await run.settle?.();
+      reply(message);
     }
   } catch (error) {
     reply({
@@ -42,27 +44,18 @@ function reply(message: Reply): void {
 
 async function answer(run: MeasuredRun, request: Request): Promise<Reply> {
   const step = () => run.step();
-  const settle = async () => await run.settle?.();
   switch (request.kind) {
-    case "check": {
-      const values = await results(run, request.steps);
-      await settle();
-      return { kind: "check", values };
-    }
+    case "check":
+      return { kind: "check", values: await results(run, request.steps) };
     case "first": {
       const [milliseconds = NaN] = await timedRound(step, 0);
-      await settle();
       return { kind: "first", milliseconds, peakBytes: peakBytes() };
     }
-    case "warm": {
-      const warmth = await warmUp(step, warmUpFor(request.duration));
-      await settle();
-      return { kind: "warm", ...warmth };
-    }
+    case "warm":
+      return { kind: "warm", ...await warmUp(step, warmUpFor(request.duration)) };
     case "round": {
       await timedRound(step, request.leadIn);
       const times = await timedRound(step, request.duration);
-      await settle();
       return { kind: "round", times, peakBytes: peakBytes() };
     }
     case "classes": {
