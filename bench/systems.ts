@@ -79,15 +79,3 @@ function jitsOf(work: Work): readonly string[] {
 }
 
 export const SYSTEMS: readonly System[] = [FOVEA, ORT_WEB, ORT_NODE, TFJS, JAX];
-
-/**
- * The system of that name.
- *
- * @throws {RangeError} When there is none.
- */
-export function systemNamed(name: string): System {
-  const found = SYSTEMS.find((system) => system.name === name);
-  if (found !== undefined) return found;
-  const names = SYSTEMS.map((system) => system.name).join(", ");
-  throw new RangeError(`There is no system "${name}": wanted one of ${names}`);
-}

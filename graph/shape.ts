@@ -144,21 +144,6 @@ export function formatShape(shape: Shape): string {
   return `[${shape.map(String).join(", ")}]`;
 }
 
-/**
- * The axis as an index from the front; negative axes count from the end.
- *
- * @throws {RangeError} When there is no such axis.
- */
-export function normalizeAxis(op: string, axis: number, rank: number): number {
-  const index = axis < 0 ? axis + rank : axis;
-  if (!Number.isInteger(index) || index < 0 || index >= rank) {
-    throw new RangeError(
-      `${op}: axis ${axis} is out of range for rank ${rank}: wanted ${-rank} to ${rank - 1}`,
-    );
-  }
-  return index;
-}
-
 /** The sizes as numbers, for code that runs after binding. */
 export function staticShape(shape: Shape): StaticShape {
   return shape.map((size) => {

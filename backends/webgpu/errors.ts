@@ -63,7 +63,7 @@ function nodeLines(note: GpuKernelNote | undefined): string[] {
 }
 
 /** The line of a shader at which it begins to run; 0 where there is none. */
-export function entryLine(wgsl: string): number {
+function entryLine(wgsl: string): number {
   return wgsl.split("\n").findIndex((line) => line.startsWith("@compute")) + 1;
 }
 

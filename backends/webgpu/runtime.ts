@@ -348,7 +348,7 @@ function asError(failure: unknown): Error {
 }
 
 /** One line about a device. */
-export function describeGpu({ adapter, f16, subgroups }: GpuCapabilities): string {
+function describeGpu({ adapter, f16, subgroups }: GpuCapabilities): string {
   const without = [f16 ? "" : "16-bit floats", subgroups ? "" : "subgroups"].filter(Boolean);
   return `webgpu: ${adapter}${without.length > 0 ? `, without ${without.join(" or ")}` : ""}`;
 }

@@ -24,7 +24,7 @@ import { blockedForm } from "./blocked_form.ts";
 import { formOf, shareForm } from "./same_form.ts";
 
 /** The rule's name in explanations. */
-export const GROUP_KERNELS = "group_independent_kernels";
+const GROUP_KERNELS = "group_independent_kernels";
 
 /** How kernels are grouped. */
 export interface GroupingOptions {

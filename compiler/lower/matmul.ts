@@ -20,7 +20,7 @@ export interface ContractionLetters {
 }
 
 /** The letters of a `contract` node: one for each axis of the operands and the result. */
-export function contractionLetters(node: Node): ContractionLetters {
+function contractionLetters(node: Node): ContractionLetters {
   const spec = node.attrs["spec"];
   const match = typeof spec === "string" ? /^(\w*),(\w*)->(\w*)$/.exec(spec) : null;
   if (match === null) throw new TypeError(`${node}: attribute "spec" is ${String(spec)}`);

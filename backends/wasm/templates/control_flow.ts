@@ -87,7 +87,7 @@ export function timesConstant(f: FunctionBuilder, factor: number): void {
 }
 
 /** Pushes the smaller of an i32 local and a constant, unsigned. */
-export function getMin(f: FunctionBuilder, local: Local, limit: number): void {
+function getMin(f: FunctionBuilder, local: Local, limit: number): void {
   f.get(local);
   f.i32.const(limit);
   f.get(local);

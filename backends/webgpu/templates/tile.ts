@@ -79,7 +79,7 @@ export function invocationsOf({ rows, columns, ownRows, ownColumns, slices }: Ti
 }
 
 /** Bytes of workgroup memory, at most: a staged row of sums has a place left empty behind it. */
-export function workgroupBytes(tile: Tile): number {
+function workgroupBytes(tile: Tile): number {
   const { rows, columns, depth, staged, slices } = tile;
   if (staged) return 4 * depth * (rows + 4 + columns + 4);
   return slices > 1 ? 4 * rows * columns * slices / 2 : 0;
