@@ -157,8 +157,8 @@ class DescribedExecutable implements Executable {
     return this.#inner.readInputs(paths);
   }
 
-  run(outputs: readonly string[]): ReturnType<Executable["run"]> {
-    return this.#inner.run(outputs);
+  run(...request: Parameters<Executable["run"]>): ReturnType<Executable["run"]> {
+    return this.#inner.run(...request);
   }
 
   memory(): ReturnType<Executable["memory"]> {

@@ -87,11 +87,12 @@ export interface Executable extends Disposable {
    * Runs everything once and copies these outputs out. A device may still be at it when the call
    * returns: what is written or run next waits for it, and does not change what this run gives.
    *
+   * @param views Outputs may be the program's own memory instead, which the next write or run changes.
    * @throws {KernelError} When a kernel fails.
    * @throws {WorkerError} When a worker fails.
    * @throws {UnusableProgramError} When it is disposed, or has failed before.
    */
-  run(outputs: readonly string[]): Promise<ReadonlyMap<string, HostTensor>>;
+  run(outputs: readonly string[], views?: boolean): Promise<ReadonlyMap<string, HostTensor>>;
   memory(): MemoryReport;
   steps(): readonly StepNote[];
   /** How the graph became kernels; undefined where there are none. */

@@ -34,7 +34,7 @@ export {
 export type { HostData, HostDataOf, HostPort, HostTensor, HostValue } from "./host_array.ts";
 export type { InputPiece, InputSource } from "./input_source.ts";
 export type { HostInputs, HostOutputs, HostTree } from "./host_tree.ts";
-export { CompiledProgram } from "./program.ts";
+export { CompiledProgram, type RunOptions } from "./program.ts";
 export { reference } from "./reference/backend.ts";
 export { webgpu, type WebGpuBackend, type WebGpuOptions } from "./webgpu/backend.ts";
 export type { RoundingNote } from "./webgpu/audit.ts";

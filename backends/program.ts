@@ -29,6 +29,17 @@ export interface ProgramOptions {
   readonly checkInputs: boolean;
 }
 
+/** How a run gives its results. */
+export interface RunOptions {
+  /**
+   * Whether results may be views of the program's own memory instead of copies: for large results that
+   * are read at once. A view holds this run's result until the program is given inputs, run or disposed,
+   * and must not be written to; with several threads its buffer is a `SharedArrayBuffer`. From a device
+   * with a memory of its own results are copies all the same. Default false.
+   */
+  readonly views?: boolean;
+}
+
 /**
  * A program that is ready to run. It holds memory and takes part in worker threads until it is
  * disposed: declare it with `using`.
@@ -62,13 +73,16 @@ export class CompiledProgram<In, Out> implements Disposable {
 
   /**
    * Runs the program once. What was given before and the donated inputs may be left out. The next run
-   * may be started before this one's results are awaited.
+   * may be started before this one's results are awaited, unless they are views.
    *
    * @returns The outputs in the structure that the traced function returned, without the donated.
    * @throws {InputError} When an input is missing, unknown, or not what it should be.
    * @throws {KernelError} When a kernel fails.
    */
-  async run(inputs?: HostInputs<In>): Promise<HostOutputs<Out>> {
+  async run(
+    inputs?: HostInputs<In>,
+    { views = false }: RunOptions = {},
+  ): Promise<HostOutputs<Out>> {
     const values = this.#convert(inputs);
     const given = new Set(values.map(({ path }) => path));
     const missing = [...this.#unset].filter((path) => !given.has(path));
@@ -79,7 +93,7 @@ export class CompiledProgram<In, Out> implements Disposable {
       );
     }
     this.#write(values);
-    const results = await this.#executable.run(this.#returned);
+    const results = await this.#executable.run(this.#returned, views);
     const outputs = collectTree(this.#graph.outputTree, (path) => results.get(path || "output"));
     // The traced function returned this structure, of tensors with these element types.
     return (outputs ?? {}) as HostOutputs<Out>;

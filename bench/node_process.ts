@@ -9,7 +9,5 @@ import { serve } from "./serve.ts";
 await serve(async (start) => {
   const { work, system, threads } = start;
   if (work.suite !== "matmul") throw new RangeError(`"${work.name}" is not measured in Node.js`);
-  return system === "fovea"
-    ? await startMatmul(work, threads)
-    : await startOnnxRuntime(work, start);
+  return system === "fovea" ? await startMatmul(work, start) : await startOnnxRuntime(work, start);
 });

@@ -1,7 +1,7 @@
 /** How time grows with tokens and batch, and which kernels it goes to. */
 import { tokenCount } from "../models/mod.ts";
 import { Agreement, TOLERANCES } from "./agreement.ts";
-import { STEP_BY_STEP } from "./fovea/start.ts";
+import { STEP_BY_STEP } from "./fovea/settings.ts";
 import {
   fastestSetting,
   inTurns,

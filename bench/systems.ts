@@ -1,5 +1,6 @@
 /** The systems that are measured: what each can do, and in which ways. How to start one: start.ts. */
 import project from "../deno.json" with { type: "json" };
+import { LEAN, USUAL } from "./fovea/settings.ts";
 import { imports } from "./packages.ts";
 import { isHeavy, type Work } from "./works.ts";
 
@@ -38,7 +39,7 @@ export const FOVEA: System = {
   name: "fovea",
   version: project.version,
   does: () => true,
-  settings: () => ["one program"],
+  settings: (work) => work.suite === "matmul" ? [LEAN, USUAL] : ["one program"],
   readsOnnx: false,
 };
 

@@ -77,8 +77,8 @@ export class ProgramMemory {
     else movePanels(layout, asWords(words), asWords(data), start, "pack");
   }
 
-  /** Copies a port's tensor out. */
-  read(port: ProgramPort): HostTensor {
+  /** Copies a port's tensor out; or, with `view`, gives it where it lies if it can be read there. */
+  read(port: ProgramPort, view = false): HostTensor {
     const words = this.#words(port);
     const layout = this.#layouts.get(port.buffer);
     if (layout !== undefined) {
@@ -87,7 +87,11 @@ export class ProgramMemory {
       return { dtype: port.dtype, shape: port.shape, data };
     }
     // A bool is a 32-bit 0 or 1 in the arena and a byte on the host.
-    const data = port.dtype === "bool" ? Uint8Array.from(words) : copyOf(port.dtype, words);
+    const data = port.dtype === "bool"
+      ? Uint8Array.from(words)
+      : view
+      ? words
+      : copyOf(port.dtype, words);
     return { dtype: port.dtype, shape: port.shape, data };
   }
 

@@ -131,9 +131,9 @@ export class WasmExecutable implements Executable {
     return this.#usable("read").memory.read(portAt(this.inputs, path, "input"));
   }
 
-  /** Copies an output out, as the last run left it. */
-  readOutput(path: string): HostTensor {
-    return this.#usable("read").memory.read(portAt(this.outputs, path, "output"));
+  /** Copies an output out, as the last run left it; or gives a view of it, if it can be had. */
+  readOutput(path: string, view = false): HostTensor {
+    return this.#usable("read").memory.read(portAt(this.outputs, path, "output"), view);
   }
 
   // The interface's reads may wait for a device; these do not.
@@ -142,7 +142,10 @@ export class WasmExecutable implements Executable {
     return new Map(paths.map((path) => [path, this.readInput(path)]));
   }
 
-  async run(outputs: readonly string[] = []): Promise<ReadonlyMap<string, HostTensor>> {
+  async run(
+    outputs: readonly string[] = [],
+    views = false,
+  ): Promise<ReadonlyMap<string, HostTensor>> {
     const loaded = this.#usable("run");
     const { run, entry, pool } = loaded;
     if (pool?.failure !== undefined) throw pool.failure;
@@ -152,7 +155,7 @@ export class WasmExecutable implements Executable {
     } catch (error) {
       throw await this.#explain(loaded, error);
     }
-    return new Map(outputs.map((path) => [path, this.readOutput(path)]));
+    return new Map(outputs.map((path) => [path, this.readOutput(path, views)]));
   }
 
   /**

@@ -1,6 +1,7 @@
 /** Fovea in a process of the benchmark. */
 import type { MeasuredRun } from "../measured_run.ts";
 import type { StartMessage } from "../messages.ts";
+import { STEP_BY_STEP } from "./settings.ts";
 
 /** Fovea, ready to do the work. */
 export async function startFovea(start: StartMessage): Promise<MeasuredRun> {
@@ -9,7 +10,7 @@ export async function startFovea(start: StartMessage): Promise<MeasuredRun> {
     case "machine":
       return (await import("./fma_peak.ts")).startPeak();
     case "matmul":
-      return await (await import("./matmul.ts")).startMatmul(work, threads);
+      return await (await import("./matmul.ts")).startMatmul(work, start);
     case "forward":
       return setting === STEP_BY_STEP
         ? await (await import("./step_times.ts")).startSteps(work)
@@ -18,6 +19,3 @@ export async function startFovea(start: StartMessage): Promise<MeasuredRun> {
       return await (await import("./training.ts")).startTraining(work, threads);
   }
 }
-
-/** The setting in which each step of a forward pass is timed by itself, on one thread. */
-export const STEP_BY_STEP = "step by step";

@@ -10,7 +10,7 @@ import {
   UnusableProgramError,
   wasm,
 } from "../../backends/mod.ts";
-import { add, cast, dim, mul, spec, sum, trace } from "../../graph/mod.ts";
+import { add, cast, dim, less, mul, spec, sum, trace } from "../../graph/mod.ts";
 import {
   assert,
   assertEquals,
@@ -97,6 +97,26 @@ test("program: runs may be started before earlier ones are awaited", async (back
   program.set({ state: initialState });
   assertEquals(await Promise.all(losses), [3, 5, 25]);
   assertEquals((await parameters).data, Float32Array.of(112, 113));
+});
+
+test("program: results may be views, which hold until the next run", async (backend) => {
+  using program = await compile(scaleGraph, { backend, bind: { batch: 2 } });
+  const views = { views: true };
+  const { scaled, total } = await program.run({ images: Float32Array.of(1, 2, 3, 4), scale: 10 });
+  const viewed = await program.run({ images: Float32Array.of(5, 6, 7, 8) }, views);
+  assertEquals([...viewed.scaled.data], [50, 60, 70, 80]);
+  assertEquals([...viewed.total.data], [26]);
+  assertEquals([...scaled.data, ...total.data], [10, 20, 30, 40, 10], "an earlier copy");
+  await program.run({ scale: 100 });
+  const inPlace = backend.capabilities.name === "wasm";
+  assertEquals([...viewed.scaled.data], inPlace ? [500, 600, 700, 800] : [50, 60, 70, 80]);
+});
+
+test("program: a bool's view is a byte an element", async (backend) => {
+  const graph = trace({ x: spec("f32", [3]) }, ({ x }) => less(x, 2));
+  using program = await compile(graph, { backend });
+  const { dtype, data } = await program.run({ x: Float32Array.of(1, 2, -3) }, { views: true });
+  assertEquals({ dtype, data }, { dtype: "bool", data: Uint8Array.of(1, 0, 1) });
 });
 
 test("program: inputs that were never set are named", async (backend) => {
