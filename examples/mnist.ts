@@ -10,7 +10,15 @@
  */
 import { dirname, join } from "node:path";
 import { parseArgs } from "node:util";
-import { auto, type Backend, compile, reference, wasm, webgpu } from "@fovea/fovea/backends";
+import {
+  auto,
+  type Backend,
+  compile,
+  GpuUnavailableError,
+  reference,
+  wasm,
+  webgpu,
+} from "@fovea/fovea/backends";
 import {
   adam,
   CheckpointError,
@@ -27,6 +35,7 @@ import {
   Trainer,
   trainingStep,
   tuningFile,
+  TuningFileError,
   valuesFrom,
   type Vit,
   vit,
@@ -274,6 +283,7 @@ export async function main(args: readonly string[]): Promise<number> {
     // Messages for the user, not traces of this script: what was asked for, and files of other runs.
     const isUsers = error instanceof UsageError || error instanceof ResumeError ||
       error instanceof CheckpointError || error instanceof Deno.errors.NotFound ||
+      error instanceof GpuUnavailableError || error instanceof TuningFileError ||
       (error instanceof TypeError && "code" in error);
     if (!isUsers) throw error;
     console.error(error.message);

@@ -1,4 +1,7 @@
+import { readSafetensors } from "../../models/safetensors_file.ts";
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "../support/assert.ts";
+import { gpuTest } from "../support/gpu.ts";
+import { distance, norm, numbersOf } from "./golden_vit.ts";
 
 interface Outcome {
   readonly code: number;
@@ -6,7 +9,12 @@ interface Outcome {
   readonly errors: string;
 }
 
-function start(folder: string, script: string, args: readonly string[] = []): Deno.ChildProcess {
+function start(
+  folder: string,
+  script: string,
+  args: readonly string[] = [],
+  env: Readonly<Record<string, string>> = {},
+): Deno.ChildProcess {
   const root = new URL("../../", import.meta.url);
   return new Deno.Command(Deno.execPath(), {
     args: [
@@ -20,6 +28,7 @@ function start(folder: string, script: string, args: readonly string[] = []): De
       ...args,
     ],
     cwd: folder,
+    env,
     stdout: "piped",
     stderr: "piped",
   }).spawn();
@@ -31,8 +40,8 @@ async function outcome(child: Deno.ChildProcess): Promise<Outcome> {
   return { code, out: decoder.decode(stdout), errors: decoder.decode(stderr) };
 }
 
-async function run(folder: string, script: string, args: readonly string[] = []): Promise<Outcome> {
-  return await outcome(start(folder, script, args));
+async function run(...given: Parameters<typeof start>): Promise<Outcome> {
+  return await outcome(start(...given));
 }
 
 async function inFolder(test: (folder: string) => Promise<void>): Promise<void> {
@@ -143,7 +152,7 @@ Deno.test("example: the MNIST demo explains itself and refuses what it cannot fo
   inFolder(async (folder) => {
     const help = await run(folder, "mnist.ts", ["--help"]);
     assertEquals(help.code, 0);
-    for (const name of ["epochs", "seed", "threads", "out", "resume"]) {
+    for (const name of ["epochs", "seed", "threads", "out", "resume", "backend", "no-tune"]) {
       assertStringIncludes(help.out, `--${name}`);
     }
     const cases: [string[], string][] = [
@@ -159,3 +168,47 @@ Deno.test("example: the MNIST demo explains itself and refuses what it cannot fo
       assert(!errors.includes("    at "), errors);
     }
   }));
+
+Deno.test("example: the MNIST demo says what WebGPU wants where it finds no adapter, or no tuning", () =>
+  inFolder(async (folder) => {
+    const args = ["--backend", "webgpu", "--limit", "64", "--epochs", "1"];
+    // Nothing but Vulkan, and of its drivers none.
+    const env = {
+      DENO_WEBGPU_BACKEND: "vulkan",
+      VK_DRIVER_FILES: "/dev/null",
+      VK_ICD_FILENAMES: "/dev/null",
+    };
+    const none = await run(folder, "mnist.ts", args, env);
+    assertEquals([none.code, none.out], [2, ""]);
+    assertStringIncludes(none.errors, "WebGPU has found no adapter");
+    assertStringIncludes(none.errors, "mesa-vulkan-drivers");
+    await Deno.writeTextFile(`${folder}/webgpu_tuning.json`, "[]");
+    const { code, errors } = await run(folder, "mnist.ts", args, env);
+    assertEquals(code, 2, errors);
+    assertStringIncludes(errors, "webgpu_tuning.json holds no tuning");
+    assert(!(none.errors + errors).includes("    at "), none.errors + errors);
+  }));
+
+gpuTest(
+  "example: the MNIST demo comes to the same weights and answers on WebGPU as on WASM",
+  () =>
+    inFolder(async (folder) => {
+      const train = async (backend: string) => {
+        const out = `${backend}.safetensors`;
+        const args = ["--limit", "512", "--epochs", "1", "--seed", "7", "--no-tune", "--out", out];
+        const done = await run(folder, "mnist.ts", ["--backend", backend, ...args]);
+        assertEquals(done.code, 0, done.errors);
+        const { tensors } = await readSafetensors(`${folder}/${out}`);
+        return { answers: done.out.slice(done.out.indexOf("accuracy: ")), tensors };
+      };
+      const [wasm, webgpu] = [await train("wasm"), await train("webgpu")];
+      assertEquals(webgpu.answers, wasm.answers);
+      for (const name of wasm.tensors.keys()) {
+        const [wanted, found] = [numbersOf(wasm.tensors, name), numbersOf(webgpu.tensors, name)];
+        // To a bias of the keys softmax is blind: what it has of a gradient is rounding.
+        const scale = name.replace(/key\/bias$/, "key/kernel");
+        const error = distance(found, wanted) / norm(numbersOf(wasm.tensors, scale));
+        assert(error < 1e-4, `${name}: ${error}`);
+      }
+    }),
+);
