@@ -47,6 +47,8 @@ interface BlockLimits {
 }
 
 const IN_PLACE: BlockLimits = { k: 512, rows: 400, rowGroup: 48, columns: 64, runColumns: 192 };
+/** Panels that are packed already cost no scratch, and longer sums save loading and storing them. */
+const STORED: BlockLimits = { ...IN_PLACE, k: 768 };
 /** Where units that share packed columns follow each other. */
 const COLUMNS_STAY: BlockLimits = { ...IN_PLACE, columns: 128, runColumns: 128 };
 /** Packing rows costs as much for few columns as for many. */
@@ -103,7 +105,9 @@ export function chooseBlocking(
     ? columnsFirst ? COPIED_ROWS : PACKED_ROWS
     : columnsFit
     ? COLUMNS_STAY
-    : IN_PLACE;
+    : packsColumns
+    ? IN_PLACE
+    : STORED;
   const tileRows = evenPart(m, tile.rows, 1);
   const rowStep = rowPackings.includes("transpose") ? multipleOf4(tileRows) : tileRows;
   const whole = {
