@@ -239,11 +239,9 @@ export async function inTurns(
     progress(`${what}: round ${round + 1} of ${ROUNDS}`);
     for (const sum of sums) {
       if (sum.failure !== "" || (sum.trial > milliseconds && round >= FEWEST_ROUNDS)) continue;
-      const duration = milliseconds / ROUNDS;
-      const ask = () => sum.contender.ask({ kind: "round", duration, leadIn: LEAD_IN });
-      const timed = await orFailure(sum, rounds.time(sum.contender.start.threads, ask));
+      const timed = await orFailure(sum, inSlices(sum, milliseconds / ROUNDS, rounds));
       if (typeof timed === "string") sum.failure = timed;
-      else sum.rounds.push(timed);
+      else sum.rounds.push(...timed);
     }
   }
   const measurements = sums.filter(({ failure }) => failure === "").map(measurementOf);
@@ -256,6 +254,26 @@ export async function inTurns(
 }
 
 type TimedRound = Round<ReplyOf<"round">>;
+
+/** What shares its cores with others may change from one tenth of a second to the next. */
+const SLICES = 4;
+
+/** A round of so many milliseconds, in slices between which the machine is looked at. */
+async function inSlices(
+  { contender, trial }: Candidate,
+  milliseconds: number,
+  rounds: CalmRounds,
+): Promise<TimedRound[]> {
+  const slices: TimedRound[] = [];
+  const count = Math.max(1, Math.min(SLICES, Math.ceil(milliseconds / trial)));
+  const duration = milliseconds / count;
+  while (slices.length < count) {
+    const leadIn = slices.length === 0 ? LEAD_IN : 0;
+    const ask = () => contender.ask({ kind: "round", duration, leadIn });
+    slices.push(await rounds.time(contender.start.threads, ask));
+  }
+  return slices;
+}
 
 /** Of rounds in which the machine was calm; of all where it never was. */
 function measurementOf(
