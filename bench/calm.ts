@@ -1,31 +1,35 @@
 /**
- * Timing while the machine gives all that it has. Virtual machines share their cores: at times two
- * threads get no more than one core between them, for milliseconds or minutes. A kernel that does
- * nothing but multiply and add, run before and after each round on as many threads as the system has,
- * shows it; which rounds count does not depend on how the systems did in them.
+ * Timing while the machine gives all that it has. Virtual machines share their cores and caches: at times
+ * two threads get no more than one core between them, for milliseconds or minutes. Kernels that do one
+ * thing alone, run before and after each round on as many threads as the system has, show it; which rounds
+ * count does not depend on how the systems did in them.
  */
 
-/** FLOP/s of so many threads together that do nothing but multiply and add, over some milliseconds. */
-export type PeakRate = (threads: number) => Promise<number>;
-
-/** The share of the most that was ever seen from which on the machine counts as calm. */
-const CALM = 0.95;
+/** A kernel that shows what the machine gives. */
+export interface Probe {
+  /** How fast so many threads are together, over some milliseconds, in whatever unit. */
+  readonly rate: (threads: number) => Promise<number>;
+  /** The share of the most that was ever seen from which on the machine counts as calm. */
+  readonly share: number;
+}
 
 /** Knows what the machine can do at best, and looks whether it does. */
 export class Watch {
-  readonly #rate: PeakRate;
-  readonly #most = new Map<number, number>();
+  readonly #probes: readonly (Probe & { readonly most: Map<number, number> })[];
 
-  constructor(rate: PeakRate) {
-    this.#rate = rate;
+  constructor(probes: readonly Probe[]) {
+    this.#probes = probes.map((probe) => ({ ...probe, most: new Map() }));
   }
 
-  /** Whether so many threads run as fast, just now, as the fastest that were ever seen. */
+  /** Whether so many threads run as fast, just now, as the fastest that were ever seen, in every probe. */
   async isCalm(threads: number): Promise<boolean> {
-    const rate = await this.#rate(threads);
-    const most = Math.max(this.#most.get(threads) ?? 0, rate);
-    this.#most.set(threads, most);
-    return rate >= CALM * most;
+    for (const { rate, share, most } of this.#probes) {
+      const found = await rate(threads);
+      const best = Math.max(most.get(threads) ?? 0, found);
+      most.set(threads, best);
+      if (found < share * best) return false;
+    }
+    return true;
   }
 }
 

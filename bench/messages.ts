@@ -1,11 +1,11 @@
 /** What the benchmark's processes tell each other: a JSON object a line, a reply for each request. */
 import type { ClassTimes, StartUp } from "./measured_run.ts";
 import type { Warmth } from "./timing.ts";
-import type { PeakWork, TimedWork } from "./works.ts";
+import type { MachineWork, TimedWork } from "./works.ts";
 
 /** How a system's process is started: its one argument. */
 export interface StartMessage {
-  readonly work: PeakWork | TimedWork;
+  readonly work: MachineWork | TimedWork;
   readonly system: string;
   readonly threads: number;
   readonly setting: string;

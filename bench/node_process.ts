@@ -7,7 +7,7 @@ import { startOnnxRuntime } from "./onnx/runtime.ts";
 import { serve } from "./serve.ts";
 
 await serve(async (start) => {
-  const { work, system, threads } = start;
+  const { work, system } = start;
   if (work.suite !== "matmul") throw new RangeError(`"${work.name}" is not measured in Node.js`);
   return system === "fovea" ? await startMatmul(work, start) : await startOnnxRuntime(work, start);
 });

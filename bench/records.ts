@@ -1,11 +1,11 @@
 /** What `--json` prints: a record for each system, number of threads and work. */
 import type { ColdStarts } from "./cold.ts";
 import type { Comparison, Measurement } from "./measure.ts";
-import type { Peak } from "./peak.ts";
+import type { MachineRate } from "./peak.ts";
 import type { Scaling } from "./scaling.ts";
 import { median } from "./statistics.ts";
 import { FOVEA } from "./systems.ts";
-import { type CompileWork, flopsOf, type PeakWork, type TimedWork, type Work } from "./works.ts";
+import { type CompileWork, flopsOf, type MachineWork, type TimedWork, type Work } from "./works.ts";
 
 /** A line of `--json`. */
 export interface JsonRecord {
@@ -35,12 +35,12 @@ interface Recorded {
   readonly peakBytes: number;
 }
 
-/** `flopsPerSecond` is of a run of the median time. */
+/** `perSecond` is of a run of the median time. */
 function record(
   suite: Work["suite"],
   work: string,
   { threads, runtime, system, times, peakBytes }: Recorded,
-  flopsPerSecond: number,
+  perSecond: number,
 ): JsonRecord {
   return {
     suite,
@@ -51,7 +51,7 @@ function record(
     version: system.version,
     median_ms: rounded(median(times)),
     min_ms: rounded(Math.min(...times)),
-    gflops: rounded(flopsPerSecond / 1e9),
+    gflops: rounded(perSecond / 1e9),
     peak_mb: rounded(peakBytes / 1e6),
     runs: times.length,
   };
@@ -62,21 +62,21 @@ function rounded(value: number): number {
 }
 
 /** FLOPs of the work in the median time, a second. */
-export function flopsPerSecond(work: TimedWork, { times }: Pick<Measurement, "times">): number {
+export function perSecond(work: TimedWork, { times }: Pick<Measurement, "times">): number {
   return flopsOf(work) / (median(times) / 1000);
 }
 
 /** The peaks. */
-export function peakRecords(work: PeakWork, peaks: readonly Peak[]): JsonRecord[] {
+export function peakRecords(work: MachineWork, peaks: readonly MachineRate[]): JsonRecord[] {
   return peaks.map((peak) =>
-    record(work.suite, work.name, { ...peak, system: FOVEA }, peak.flopsPerSecond)
+    record(work.suite, work.name, { ...peak, system: FOVEA }, peak.perSecond)
   );
 }
 
 /** A comparison's measurements. */
 export function comparisonRecords({ work, measurements }: Comparison): JsonRecord[] {
   return measurements.map((measurement) =>
-    record(work.suite, work.name, measurement, flopsPerSecond(work, measurement))
+    record(work.suite, work.name, measurement, perSecond(work, measurement))
   );
 }
 
@@ -91,7 +91,7 @@ export function startRecords(
       suite,
       `${name} and first run`,
       { ...start, times: start.firstRun },
-      flopsPerSecond(forward, { times: start.firstRun }),
+      perSecond(forward, { times: start.firstRun }),
     ),
   ]);
 }
@@ -100,6 +100,6 @@ export function startRecords(
 export function scalingRecords({ work, byTokens, byBatch }: Scaling): JsonRecord[] {
   const points = new Map([...byTokens, ...byBatch].map((point) => [point.work.name, point]));
   return [...points.values()].map(({ work: { name }, work: forward, measurement }) =>
-    record(work.suite, name, measurement, flopsPerSecond(forward, measurement))
+    record(work.suite, name, measurement, perSecond(forward, measurement))
   );
 }

@@ -2,24 +2,24 @@
 import type { ColdStarts } from "./cold.ts";
 import type { Comparison, Failure, Measurement } from "./measure.ts";
 import { KERNEL_CLASSES } from "./measured_run.ts";
-import type { Peak } from "./peak.ts";
-import { flopsPerSecond } from "./records.ts";
+import type { MachineRate } from "./peak.ts";
+import { perSecond } from "./records.ts";
 import { exponentsOf, type Scaling, type ScalingPoint } from "./scaling.ts";
 import { median } from "./statistics.ts";
 import { FOVEA } from "./systems.ts";
 import { type Column, renderTable, threeDigits } from "./table.ts";
-import { type CompileWork, flopsOf, type PeakWork } from "./works.ts";
+import { type CompileWork, flopsOf, type MachineWork } from "./works.ts";
 
 function numbers(...headings: string[]): Column[] {
   return headings.map((heading) => ({ heading, numeric: true }));
 }
 
 /** The peaks as text. */
-export function peakText(work: PeakWork, peaks: readonly Peak[]): string {
-  const rows = peaks.map(({ threads, flopsPerSecond }) => [
+export function peakText(work: MachineWork, peaks: readonly MachineRate[]): string {
+  const rows = peaks.map(({ threads, perSecond }) => [
     String(threads),
-    threeDigits(flopsPerSecond / 1e9),
-    threeDigits(flopsPerSecond / threads / 1e9),
+    threeDigits(perSecond / 1e9),
+    threeDigits(perSecond / threads / 1e9),
   ]);
   const table = renderTable(numbers("threads", "GFLOP/s", "a thread"), rows);
   return `${work.name} (${peaks[0]?.setting})\n${table}\n`;
@@ -40,12 +40,12 @@ const COMPARISON_COLUMNS: readonly Column[] = [
 ];
 
 /** A comparison as text; shares of the peak where it was measured with as many threads. */
-export function comparisonText(comparison: Comparison, peaks: readonly Peak[]): string {
+export function comparisonText(comparison: Comparison, peaks: readonly MachineRate[]): string {
   const { work, measurements, failures, difference } = comparison;
   const rows = measurements.map((measurement) => {
     const { system, threads, times, peakBytes } = measurement;
-    const rate = flopsPerSecond(work, measurement);
-    const peak = peaks.find((peak) => peak.threads === threads)?.flopsPerSecond;
+    const rate = perSecond(work, measurement);
+    const peak = peaks.find((peak) => peak.threads === threads)?.perSecond;
     return [
       system.name,
       String(threads),
@@ -140,7 +140,7 @@ function pointsTable(points: readonly ScalingPoint[]): string {
       threeDigits(median(measurement.times)),
       threeDigits(Math.min(...measurement.times)),
       threeDigits(flopsOf(work) / 1e9),
-      threeDigits(flopsPerSecond(work, measurement) / 1e9),
+      threeDigits(perSecond(work, measurement) / 1e9),
       threeDigits(measurement.peakBytes / 1e6),
     ]),
   );

@@ -1,8 +1,8 @@
 /** What the project wants to reach, beside what was measured. */
 import type { ColdStarts } from "./cold.ts";
 import type { Comparison, Measurement } from "./measure.ts";
-import type { Peak } from "./peak.ts";
-import { flopsPerSecond } from "./records.ts";
+import type { MachineRate } from "./peak.ts";
+import { perSecond } from "./records.ts";
 import { median } from "./statistics.ts";
 import { FOVEA, JAX, ORT_NODE, ORT_WEB, type System } from "./systems.ts";
 import { type Column, renderTable } from "./table.ts";
@@ -10,7 +10,7 @@ import type { TimedWork, Work } from "./works.ts";
 
 /** All that was measured in a run. */
 export interface Results {
-  readonly peaks: readonly Peak[];
+  readonly peaks: readonly MachineRate[];
   readonly comparisons: readonly Comparison[];
   readonly starts: readonly ColdStarts[];
   /** Of the inference bundle, compressed; where it was made. */
@@ -85,7 +85,7 @@ function speedTargets(work: TimedWork, results: Results): Target[] {
   if (work.suite === "train" && work.config.imageSize < JUDGED_PIXELS) return [];
   const { peer, times, peak } = SPEED_GOALS[work.suite];
   const ours = measurementOf(work, results, FOVEA);
-  const most = results.peaks.find(({ threads }) => threads === THREADS)?.flopsPerSecond;
+  const most = results.peaks.find(({ threads }) => threads === THREADS)?.perSecond;
   return [
     {
       goal: `${work.name}: as fast as ${peer.name}`,
@@ -101,7 +101,7 @@ function speedTargets(work: TimedWork, results: Results): Target[] {
       unit: "%",
       measured: ours === undefined || most === undefined
         ? undefined
-        : 100 * flopsPerSecond(work, ours) / most,
+        : 100 * perSecond(work, ours) / most,
     },
   ];
 }

@@ -1,8 +1,8 @@
 /** What is measured: products, models, batches, and how many FLOPs a run of each has. */
 import { patchGrid, tokenCount, type VitConfig, vitConfig, vitVariant } from "../models/mod.ts";
 
-/** The machine's fused multiply-adds, in registers alone. */
-export interface PeakWork {
+/** What the machine gives: fused multiply-adds in registers alone, or copies in its shared cache. */
+export interface MachineWork {
   readonly suite: "machine";
   readonly name: string;
 }
@@ -64,7 +64,7 @@ export interface ScalingWork {
 
 /** Work that is done over and over in one process, and timed. */
 export type TimedWork = MatmulWork | ForwardWork | TrainingWork;
-export type Work = PeakWork | TimedWork | CompileWork | ScalingWork;
+export type Work = MachineWork | TimedWork | CompileWork | ScalingWork;
 
 function matmul(m: number, k: number, n: number, host: Host = "deno"): MatmulWork {
   return { suite: "matmul", name: `matmul ${m}x${k}x${n}`, m, k, n, host, backend: "wasm" };
@@ -137,7 +137,8 @@ export const GPU_WORKS: readonly TimedWork[] = [
 ];
 
 /** What the machine can do at best. */
-export const PEAK_WORK: PeakWork = { suite: "machine", name: "simd fma peak" };
+export const PEAK_WORK: MachineWork = { suite: "machine", name: "simd fma peak" };
+export const COPY_WORK: MachineWork = { suite: "machine", name: "shared cache copies" };
 
 /** All that the benchmark does otherwise, in the order in which it is run. */
 export const WORKS: readonly Work[] = [

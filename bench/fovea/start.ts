@@ -1,6 +1,7 @@
 /** Fovea in a process of the benchmark. */
 import type { MeasuredRun } from "../measured_run.ts";
 import type { StartMessage } from "../messages.ts";
+import { COPY_WORK } from "../works.ts";
 import { STEP_BY_STEP } from "./settings.ts";
 
 /** Fovea, ready to do the work. */
@@ -8,7 +9,9 @@ export async function startFovea(start: StartMessage): Promise<MeasuredRun> {
   const { work, threads, setting } = start;
   switch (work.suite) {
     case "machine":
-      return (await import("./fma_peak.ts")).startPeak();
+      return work.name === COPY_WORK.name
+        ? (await import("./cache_copy.ts")).startCopy()
+        : (await import("./fma_peak.ts")).startPeak();
     case "matmul":
       return await (await import("./matmul.ts")).startMatmul(work, start);
     case "forward":

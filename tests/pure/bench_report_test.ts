@@ -11,13 +11,13 @@ import { exponentsOf, type Scaling } from "../../bench/scaling.ts";
 import { FOVEA, JAX, ORT_WEB } from "../../bench/systems.ts";
 import { renderTable, threeDigits } from "../../bench/table.ts";
 import { marginOf, targetsOf, targetText } from "../../bench/targets.ts";
-import { flopsOf, type PeakWork, type ScalingWork, WORKS } from "../../bench/works.ts";
+import { flopsOf, type MachineWork, type ScalingWork, WORKS } from "../../bench/works.ts";
 
-const PEAK_WORK: PeakWork = { suite: "machine", name: "simd fma peak" };
+const PEAK_WORK: MachineWork = { suite: "machine", name: "simd fma peak" };
 
 const PEAK = {
   threads: 2,
-  flopsPerSecond: 1.2e11,
+  perSecond: 1.2e11,
   setting: "x",
   runtime: "deno 2.9.6",
   times: [1, 2],
@@ -154,7 +154,7 @@ Deno.test("bench: targets are those of the chosen works, reached, missed or not 
   };
   const targets = targetsOf([forwardWork()], results);
   const shown = targets.map((target) => [target.goal, target.measured, marginOf(target)] as const);
-  const share = 100 * flopsOf(forwardWork()) / 0.44 / PEAK.flopsPerSecond;
+  const share = 100 * flopsOf(forwardWork()) / 0.44 / PEAK.perSecond;
   assertEquals(shown, [
     ["vit-b16 forward b1: as fast as onnxruntime-web", 1.5, 1.5 / 1.7 - 1],
     ["vit-b16 forward b1: of the peak", share, share / 75 - 1],
