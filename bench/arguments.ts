@@ -25,6 +25,9 @@ export const HELP = `Measures Fovea beside its peers, in turns, and the machine'
   --seconds <n>      for how long each system is timed, warm-up aside (default ${SECONDS})
   --quick            peers on the most threads alone, at what is known to be their best setting, and
                      each system timed for ${QUICK_SECONDS} s
+  --own-driver       on WebGPU without a GPU: the machine's own driver in software, and onnxruntime-web in
+                     Deno, instead of Chromium's driver, the only one that Chromium takes
+  --no-tune          on WebGPU, without Fovea's own measurements of tiles: the same kernels each time
   --every-setting    try every setting of a peer, also where the best is known and a run takes long
   --help             this text
 
@@ -46,6 +49,8 @@ export interface Options {
   readonly seconds: number;
   readonly everySetting: boolean;
   readonly quick: boolean;
+  readonly tune: boolean;
+  readonly ownDriver: boolean;
 }
 
 /**
@@ -75,6 +80,8 @@ export function readOptions(args: readonly string[], machineThreads: number): Op
       : positive("seconds", values.seconds),
     everySetting: values["every-setting"],
     quick: values.quick,
+    tune: !values["no-tune"],
+    ownDriver: values["own-driver"],
   };
 }
 
@@ -90,6 +97,8 @@ function parse(args: readonly string[]) {
         threads: { type: "string" },
         seconds: { type: "string" },
         quick: { type: "boolean", default: false },
+        "no-tune": { type: "boolean", default: false },
+        "own-driver": { type: "boolean", default: false },
         "every-setting": { type: "boolean", default: false },
         help: { type: "boolean", default: false },
       },

@@ -63,15 +63,21 @@ interface Channel {
 }
 
 async function openChannel(start: StartMessage): Promise<Channel> {
-  const { work } = start;
+  const { work, vulkanDriver } = start;
   const { program, args } = await contenderCommand(work.suite === "matmul" ? work.host : "deno");
   const process = new Deno.Command(program, {
     args: [...args, JSON.stringify(start)],
     stdin: "piped",
     stdout: "piped",
     stderr: "inherit",
+    ...(vulkanDriver === undefined ? {} : { env: vulkanEnvironment(vulkanDriver) }),
   }).spawn();
   return { process, input: process.stdin.getWriter(), lines: linesOf(process.stdout) };
+}
+
+/** What makes the Vulkan loader take this driver alone: its name of today, and that of older loaders. */
+function vulkanEnvironment(manifest: string): Record<string, string> {
+  return { VK_DRIVER_FILES: manifest, VK_ICD_FILENAMES: manifest };
 }
 
 async function* linesOf(stream: ReadableStream<Uint8Array<ArrayBuffer>>): AsyncGenerator<string> {

@@ -2,7 +2,9 @@
 import { Agreement, TOLERANCES } from "./agreement.ts";
 import { CalmRounds, type Round, type Watch } from "./calm.ts";
 import { Contender, ContenderError } from "./contender.ts";
+import { type GpuPlace, placeOf } from "./gpu_place.ts";
 import type { ReplyOf, StartMessage } from "./messages.ts";
+import { isTuned } from "./fovea/settings.ts";
 import { FOVEA, type System } from "./systems.ts";
 import { LEAD_IN } from "./timing.ts";
 import { type ForwardWork, isHeavy, type MatmulWork, type TimedWork } from "./works.ts";
@@ -62,10 +64,14 @@ export interface MeasureOptions {
   readonly everySetting: boolean;
   /** Whether peers run on the most threads alone, as in heavy works. */
   readonly quick: boolean;
+  /** Whether Fovea may measure on WebGPU which tiles are the fastest, when it compiles a program. */
+  readonly tune: boolean;
   /** A folder for this run's files. */
   readonly folder: string;
   /** Writes a work as an ONNX model to the folder, and gives its path. */
   readonly writeModel: (work: MatmulWork | ForwardWork, folder: string) => Promise<string>;
+  /** What GPU work is done on. */
+  readonly gpu: GpuPlace;
   /** Tells when the machine is at its best. */
   readonly watch: Watch;
   /** Is told what happens. */
@@ -79,7 +85,7 @@ export interface Entry {
   readonly settings: readonly string[];
 }
 
-type EntryOptions = Pick<MeasureOptions, "systems" | "threads" | "everySetting" | "quick">;
+type EntryOptions = Pick<MeasureOptions, "systems" | "threads" | "everySetting" | "quick" | "tune">;
 
 /**
  * Who is measured on a work. Where a run takes peers long they run on the most threads alone, with
@@ -87,7 +93,7 @@ type EntryOptions = Pick<MeasureOptions, "systems" | "threads" | "everySetting" 
  */
 export function entriesOf(
   work: TimedWork,
-  { systems, threads, everySetting, quick }: EntryOptions,
+  { systems, threads, everySetting, quick, tune }: EntryOptions,
 ): Entry[] {
   const short = quick || isHeavy(work);
   const inNode = work.suite === "matmul" && work.host === "node";
@@ -95,7 +101,7 @@ export function entriesOf(
   return counts.flatMap((count) =>
     systems.filter((system) => system.does(work)).flatMap((system): Entry[] => {
       if (short && system !== FOVEA && count !== Math.max(...counts)) return [];
-      const settings = system.settings(work, count);
+      const settings = system.settings(work, count).filter((name) => tune || !isTuned(name));
       return [{
         system,
         threads: count,
@@ -187,7 +193,9 @@ export async function fastestSetting(
   let failure: string | undefined;
   for (const setting of settings) {
     options.progress(`${work.name}: ${system.name}, threads ${threads}, ${setting}`);
-    const start = { work, system: system.name, threads, setting, folder: options.folder };
+    const { folder, gpu } = options;
+    const place = work.backend === "webgpu" ? placeOf(system, gpu) : {};
+    const start = { work, system: system.name, threads, setting, folder, ...place };
     const next = await orFailure({ system }, tryOut(start, agreement, options));
     if (typeof next === "string") {
       failure ??= next;
@@ -258,6 +266,9 @@ type TimedRound = Round<ReplyOf<"round">>;
 /** What shares its cores with others may change from one tenth of a second to the next. */
 const SLICES = 4;
 
+/** Milliseconds of a run that hardly notices how its first moments went. */
+const LONG_RUN = 10 * LEAD_IN;
+
 /** A round of so many milliseconds, in slices between which the machine is looked at. */
 async function inSlices(
   { contender, trial }: Candidate,
@@ -268,7 +279,7 @@ async function inSlices(
   const count = Math.max(1, Math.min(SLICES, Math.ceil(milliseconds / trial)));
   const duration = milliseconds / count;
   while (slices.length < count) {
-    const leadIn = slices.length === 0 ? LEAD_IN : 0;
+    const leadIn = slices.length === 0 && trial < LONG_RUN ? LEAD_IN : 0;
     const ask = () => contender.ask({ kind: "round", duration, leadIn });
     slices.push(await rounds.time(contender.start.threads, ask));
   }

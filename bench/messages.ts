@@ -11,6 +11,10 @@ export interface StartMessage {
   readonly setting: string;
   /** A folder for files of this run, which is removed at its end. */
   readonly folder: string;
+  /** The manifest of a Vulkan driver that a GPU's work is done with, instead of the machine's own. */
+  readonly vulkanDriver?: string | undefined;
+  /** Whether the system runs in a page of Chromium, which its process drives. */
+  readonly inChromium?: boolean;
 }
 
 export type Request =

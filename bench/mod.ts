@@ -15,6 +15,7 @@ import { Watch } from "./calm.ts";
 import { measureStarts } from "./cold.ts";
 import { ContenderError } from "./contender.ts";
 import { HostError } from "./contender_command.ts";
+import { findGpuPlace, type GpuPlace } from "./gpu_place.ts";
 import { compare, type Comparison, type MeasureOptions } from "./measure.ts";
 import { writeModel } from "./onnx/write_model.ts";
 import { COPIES, MachineProcesses, type MachineRate, measurePeaks, MULTIPLY_ADDS } from "./peak.ts";
@@ -114,6 +115,7 @@ async function bench(options: Options): Promise<boolean> {
       milliseconds: seconds * 1000,
       folder,
       writeModel,
+      gpu: await gpuPlace(options),
       watch: new Watch([
         { rate: (threads) => peak.rate(threads), share: CALM_CORES },
         { rate: (threads) => copies.rate(threads), share: CALM_CACHE },
@@ -139,6 +141,12 @@ async function bench(options: Options): Promise<boolean> {
   }
   if (failures.length > 0) console.error(`Not measured: ${failures.join(", ")}`);
   return failures.length === 0;
+}
+
+/** Where GPU work is done; nothing is looked for when there is none. */
+async function gpuPlace({ works, ownDriver }: Options): Promise<GpuPlace> {
+  const onGpu = works.some((work) => "backend" in work && work.backend === "webgpu");
+  return onGpu ? await findGpuPlace(ownDriver) : { vulkanDriver: undefined, browser: false };
 }
 
 /** The goals of the works; in a full run also those of the bundle, which is made for it. */

@@ -4,10 +4,12 @@
  */
 import { startMatmul } from "./fovea/matmul.ts";
 import { startOnnxRuntime } from "./onnx/runtime.ts";
-import { serve } from "./serve.ts";
+import { inThisProcess, serve } from "./serve.ts";
 
 await serve(async (start) => {
   const { work, system } = start;
   if (work.suite !== "matmul") throw new RangeError(`"${work.name}" is not measured in Node.js`);
-  return system === "fovea" ? await startMatmul(work, start) : await startOnnxRuntime(work, start);
+  return inThisProcess(
+    system === "fovea" ? await startMatmul(work, start) : await startOnnxRuntime(work, start),
+  );
 });

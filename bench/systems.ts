@@ -1,6 +1,7 @@
 /** The systems that are measured: what each can do, and in which ways. How to start one: start.ts. */
 import project from "../deno.json" with { type: "json" };
-import { LEAN, USUAL } from "./fovea/settings.ts";
+import { LEAN, USUAL, withTiles } from "./fovea/settings.ts";
+import { WEB_GPU_SETTINGS } from "./onnx/web_gpu_setting.ts";
 import { imports } from "./packages.ts";
 import { isHeavy, type Work } from "./works.ts";
 
@@ -35,17 +36,22 @@ function onProcessor(work: Work): boolean {
 
 const infers = (work: Work) => work.suite === "matmul" || work.suite === "forward";
 
+const ONE_PROGRAM = "one program";
+
 export const FOVEA: System = {
   name: "fovea",
   version: project.version,
   does: () => true,
-  settings: (work) => work.suite === "matmul" ? [LEAN, USUAL] : ["one program"],
+  settings(work) {
+    if (onProcessor(work)) return work.suite === "matmul" ? [LEAN, USUAL] : [ONE_PROGRAM];
+    return withTiles(work.suite === "matmul" ? LEAN : ONE_PROGRAM);
+  },
   readsOnnx: false,
 };
 
 export const ORT_WEB: System = peer("onnxruntime-web", {
   does: (work) => (infers(work) || work.suite === "compile") && inDeno(work),
-  settings: () => ["all graph optimisations"],
+  settings: (work) => onProcessor(work) ? ["all graph optimisations"] : WEB_GPU_SETTINGS,
   readsOnnx: true,
 });
 

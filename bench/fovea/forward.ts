@@ -6,16 +6,19 @@ import { inferenceGraph, type InferenceInput, vit, type VitParameters } from "..
 import { imagesOf, type Parameter, parametersOf } from "../data.ts";
 import type { MeasuredRun } from "../measured_run.ts";
 import type { ForwardWork } from "../works.ts";
-import { backendOf } from "./backend.ts";
+import { backendOf, type FoveaSetting } from "./backend.ts";
 
 type Inputs = HostInputs<InferenceInput<VitParameters<Tensor<"f32">>>>;
 
 /** Traces and compiles the model and sets its parameters, one after the other. */
-export async function startForward(work: ForwardWork, threads: number): Promise<MeasuredRun> {
+export async function startForward(
+  work: ForwardWork,
+  how: FoveaSetting,
+): Promise<MeasuredRun> {
   const start = performance.now();
   const model = vit(work.config);
   const program = await compile(inferenceGraph(model), {
-    backend: await backendOf(work, threads),
+    backend: await backendOf(work, how),
     bind: { batch: work.batch },
   });
   const compileMs = performance.now() - start;
@@ -27,7 +30,7 @@ export async function startForward(work: ForwardWork, threads: number): Promise<
   }
   const images = imagesOf(work);
   return {
-    setting: program.describe(),
+    setting: `${program.describe()}; ${how.setting}`,
     startUp: { compileMs, parametersMs },
     lowerBoundBytes: program.memory().lowerBoundBytes,
     step: async () => (await program.run({ images })).logits.data,

@@ -3,26 +3,25 @@ import { compile } from "../../backends/mod.ts";
 import { contract, spec, trace } from "../../graph/mod.ts";
 import { matmulOperands } from "../data.ts";
 import type { MeasuredRun } from "../measured_run.ts";
-import type { StartMessage } from "../messages.ts";
 import type { MatmulWork } from "../works.ts";
-import { backendOf } from "./backend.ts";
-import { LEAN } from "./settings.ts";
+import { backendOf, type FoveaSetting } from "./backend.ts";
+import { isLean } from "./settings.ts";
 
 /** Compiles the product and sets the weight, which stays. */
 export async function startMatmul(
   work: MatmulWork,
-  { threads, setting }: Pick<StartMessage, "threads" | "setting">,
+  how: FoveaSetting,
 ): Promise<MeasuredRun> {
   const { m, k, n } = work;
-  const isLean = setting === LEAN;
+  const lean = isLean(how.setting);
   const specs = { a: spec("f32", [m, k]), b: spec("f32", [k, n]) };
   const graph = trace(specs, ({ a, b }) => contract("m k, k n -> m n", a, b));
-  const backend = await backendOf(work, threads);
-  const program = await compile(graph, { backend, checkInputs: !isLean });
+  const backend = await backendOf(work, how);
+  const program = await compile(graph, { backend, checkInputs: !lean });
   const { a, b } = matmulOperands(work);
   program.set({ b });
   return {
-    setting: `${program.describe()}; ${setting}`,
-    step: async () => (await program.run({ a }, { views: isLean })).data,
+    setting: `${program.describe()}; ${how.setting}`,
+    step: async () => (await program.run({ a }, { views: lean })).data,
   };
 }

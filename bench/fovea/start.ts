@@ -6,7 +6,7 @@ import { STEP_BY_STEP } from "./settings.ts";
 
 /** Fovea, ready to do the work. */
 export async function startFovea(start: StartMessage): Promise<MeasuredRun> {
-  const { work, threads, setting } = start;
+  const { work, setting } = start;
   switch (work.suite) {
     case "machine":
       return work.name === COPY_WORK.name
@@ -17,8 +17,8 @@ export async function startFovea(start: StartMessage): Promise<MeasuredRun> {
     case "forward":
       return setting === STEP_BY_STEP
         ? await (await import("./step_times.ts")).startSteps(work)
-        : await (await import("./forward.ts")).startForward(work, threads);
+        : await (await import("./forward.ts")).startForward(work, start);
     case "train":
-      return await (await import("./training.ts")).startTraining(work, threads);
+      return await (await import("./training.ts")).startTraining(work, start);
   }
 }

@@ -4,15 +4,18 @@ import { adam, hostKey, initialize, trainingStep, vit } from "../../models/mod.t
 import { ADAM, PARAMETER_SEED, trainingBatch } from "../data.ts";
 import type { MeasuredRun } from "../measured_run.ts";
 import type { TrainingWork } from "../works.ts";
-import { backendOf } from "./backend.ts";
+import { backendOf, type FoveaSetting } from "./backend.ts";
 
 /** Compiles the step and sets the initial parameters. */
-export async function startTraining(work: TrainingWork, threads: number): Promise<MeasuredRun> {
+export async function startTraining(
+  work: TrainingWork,
+  how: FoveaSetting,
+): Promise<MeasuredRun> {
   const model = vit(work.config);
   const schedule = { kind: "constant", learningRate: work.learningRate } as const;
   const optimizer = adam({ ...ADAM, schedule });
   const program = await compile(trainingStep({ model, optimizer }), {
-    backend: await backendOf(work, threads),
+    backend: await backendOf(work, how),
     bind: { batch: work.batch },
     donate: { state: "state" },
   });
@@ -26,7 +29,7 @@ export async function startTraining(work: TrainingWork, threads: number): Promis
   });
   const batch = trainingBatch(work);
   return {
-    setting: program.describe(),
+    setting: `${program.describe()}; ${how.setting}`,
     async step() {
       const { loss } = await program.run(batch);
       return loss.data;

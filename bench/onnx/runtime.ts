@@ -1,12 +1,13 @@
 /** ONNX Runtime, native or in WebAssembly, in a process of the benchmark. */
 import { readFile } from "node:fs/promises";
 import type { InferenceSession, Tensor } from "onnxruntime-node";
-import { imagesOf, matmulOperands } from "../data.ts";
-import { permuted } from "../layout.ts";
 import type { MeasuredRun } from "../measured_run.ts";
 import type { StartMessage } from "../messages.ts";
 import type { ForwardWork, MatmulWork } from "../works.ts";
+import { inputOf, outputDimsOf } from "./input.ts";
 import { modelPath } from "./model_file.ts";
+import { startOnnxWebGpu } from "./web_gpu.ts";
+import { type WebGpuSetting, webGpuSetting } from "./web_gpu_setting.ts";
 
 /** What the benchmark takes of both packages. */
 interface Runtime {
@@ -16,16 +17,15 @@ interface Runtime {
   readonly setting: string;
 }
 
-/** A session with all graph optimisations on. */
+/** A session with all graph optimisations on; on WebGPU it is Deno's. */
 export async function startOnnxRuntime(
   work: MatmulWork | ForwardWork,
-  { system, threads, folder }: StartMessage,
+  { system, threads, setting, folder }: StartMessage,
 ): Promise<MeasuredRun> {
   const path = modelPath(folder, work.name);
+  if (work.backend === "webgpu") return await onWebGpu(work, path, webGpuSetting(setting));
   const runtime = system === "onnxruntime-node"
     ? await native(path, threads)
-    : work.backend === "webgpu"
-    ? await inWebGpu(path)
     : await inWasm(path, threads);
   const start = performance.now();
   const session = await runtime.open();
@@ -59,19 +59,17 @@ async function inWasm(path: string, threads: number): Promise<Runtime> {
   };
 }
 
-async function inWebGpu(path: string): Promise<Runtime> {
-  const ort = await import("onnxruntime-web/webgpu");
-  ort.env.wasm.numThreads = 1;
-  const bytes = new Uint8Array(await readFile(path));
-  return {
-    Tensor: ort.Tensor,
-    open: () =>
-      ort.InferenceSession.create(bytes, {
-        executionProviders: ["webgpu"],
-        graphOptimizationLevel: "all",
-      }),
-    setting: "webgpu, all graph optimisations",
-  };
+async function onWebGpu(
+  work: MatmulWork | ForwardWork,
+  path: string,
+  setting: WebGpuSetting,
+): Promise<MeasuredRun> {
+  const ort = setting.waits === "jspi"
+    ? await import("onnxruntime-web/jspi")
+    : await import("onnxruntime-web/webgpu");
+  const model = new Uint8Array(await readFile(path));
+  const onnx = { model, input: inputOf(work), outputDims: outputDimsOf(work) };
+  return await startOnnxWebGpu(ort, onnx, setting);
 }
 
 async function native(path: string, threads: number): Promise<Runtime> {
@@ -86,25 +84,5 @@ async function native(path: string, threads: number): Promise<Runtime> {
         interOpNumThreads: 1,
       }),
     setting: `native, threads ${threads}, all graph optimisations`,
-  };
-}
-
-interface Input {
-  readonly name: string;
-  readonly data: Float32Array<ArrayBuffer>;
-  readonly dims: readonly number[];
-}
-
-/** The model's input; images are NCHW, as PyTorch has them. */
-function inputOf(work: MatmulWork | ForwardWork): Input {
-  if (work.suite === "matmul") {
-    return { name: "a", data: matmulOperands(work).a, dims: [work.m, work.k] };
-  }
-  const { config: { imageSize, channels }, batch } = work;
-  const shape = [batch, imageSize, imageSize, channels];
-  return {
-    name: "images",
-    data: permuted(imagesOf(work), shape, [0, 3, 1, 2]),
-    dims: [batch, channels, imageSize, imageSize],
   };
 }

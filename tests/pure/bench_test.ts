@@ -61,7 +61,10 @@ Deno.test("bench: without arguments everything is measured", () => {
     seconds: 2,
     everySetting: false,
     quick: false,
+    tune: true,
+    ownDriver: false,
   });
+  assertEquals(readOptions(["--no-tune"], 1)?.tune, false);
   assertEquals(readOptions([], 1)?.threads, [1]);
 });
 
@@ -159,6 +162,7 @@ const OPTIONS = {
   threads: [1, 2],
   everySetting: false,
   quick: false,
+  tune: true,
 };
 
 Deno.test("bench: every system runs with every number of threads and setting", () => {
