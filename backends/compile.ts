@@ -7,7 +7,7 @@ import { type DimBindings, symbolsOf } from "../graph/shape.ts";
 import type { TracedGraph } from "../graph/trace.ts";
 import type { Backend, Dump } from "./backend.ts";
 import { UnusableProgramError } from "./errors.ts";
-import { quoted, type WithoutPaths } from "./host_tree.ts";
+import { collectTree, quoted, type WithoutPaths } from "./host_tree.ts";
 import { suggestion } from "./nearest_name.ts";
 import { CompiledProgram } from "./program.ts";
 import { wasm } from "./wasm/backend.ts";
@@ -89,7 +89,13 @@ export async function compile<In, Out, const D extends Donations = Record<never,
     fusion,
     dump,
   });
-  return new CompiledProgram(executable, graph, { donated, checkInputs });
+  // Each run walks this structure. A training step's state, which is not given back, is most of it.
+  const kept = new Set(donated.values());
+  const outputTree = collectTree(
+    graph.outputTree,
+    (path, tensor) => kept.has(path || "output") ? undefined : tensor,
+  );
+  return new CompiledProgram(executable, { ...graph, outputTree }, { donated, checkInputs });
 }
 
 function refuseUnknownDims(graph: TracedGraph, bind: DimBindings): void {

@@ -6,7 +6,13 @@ import { type HostPort, type HostTensor, type HostValue, isHostValue } from "./h
 import { suggestion } from "./nearest_name.ts";
 
 /** Host tensors in objects and arrays. */
-export type HostTree = HostTensor | { readonly [name: string]: HostTree } | readonly HostTree[];
+export type HostTree = Collected<HostTensor>;
+
+/** Leaves in objects and arrays. */
+type Collected<Leaf> =
+  | Leaf
+  | { readonly [name: string]: Collected<Leaf> }
+  | readonly Collected<Leaf>[];
 
 /**
  * What may be given for a traced structure `T`; whatever was set before may be left out. In place of a
@@ -40,6 +46,12 @@ export type AtPath<T, P extends string> = T extends Tensor ? P extends "input" ?
   : P extends `${infer K}/${infer Rest}` ? K extends keyof T ? AtPath<T[K], Rest> : unknown
   : unknown;
 
+/** What was given for an input. */
+export interface PortValue {
+  readonly port: HostPort;
+  readonly value: unknown;
+}
+
 /**
  * Walks the given structure, which stands at the path `root`, and pairs its values with the ports
  * at their paths.
@@ -50,57 +62,69 @@ export function pairWithPorts(
   tree: unknown,
   ports: ReadonlyMap<string, HostPort>,
   root = "",
-): { port: HostPort; value: unknown }[] {
-  const pairs: { port: HostPort; value: unknown }[] = [];
-  const visit = (value: unknown, path: string): void => {
-    if (value === undefined) return;
-    const port = ports.get(path);
-    if (port !== undefined) {
-      pairs.push({ port, value });
-    } else if (!isGroup(ports.keys(), path)) {
-      throw new InputError(`There is no input "${path}"${suggestNear(path, ports)}`);
-    } else if (isHostValue(value) || typeof value !== "object" || value === null) {
-      const members = [...ports.keys()].filter((name) => isUnder(name, path));
-      throw new InputError(
-        `Input "${path}" is a group of ${members.length} inputs (${quoted(members)}): ` +
-          "wanted an object with those",
-      );
-    } else {
-      for (const [name, member] of Object.entries(value)) visit(member, join(path, name));
-    }
-  };
-  visit(tree, root);
+): PortValue[] {
+  const pairs: PortValue[] = [];
+  addPairs(pairs, tree, ports, root);
   return pairs;
 }
 
+/** Adds the pairs of the structure that stands at a path. */
+function addPairs(
+  pairs: PortValue[],
+  value: unknown,
+  ports: ReadonlyMap<string, HostPort>,
+  path: string,
+): void {
+  if (value === undefined) return;
+  const port = ports.get(path);
+  if (port !== undefined) {
+    pairs.push({ port, value });
+  } else if (!isGroup(ports.keys(), path)) {
+    throw new InputError(`There is no input "${path}"${suggestNear(path, ports)}`);
+  } else if (isHostValue(value) || typeof value !== "object" || value === null) {
+    const members = [...ports.keys()].filter((name) => isUnder(name, path));
+    throw new InputError(
+      `Input "${path}" is a group of ${members.length} inputs (${quoted(members)}): ` +
+        "wanted an object with those",
+    );
+  } else {
+    for (const [name, member] of Object.entries(value)) {
+      addPairs(pairs, member, ports, join(path, name));
+    }
+  }
+}
+
+/** Gives what is to stand in place of the tensor at a path. */
+type LeafAt<Leaf> = (path: string, tensor: Tensor) => Leaf | undefined;
+
 /**
- * The traced structure, or the part of it at `path`, with what `leafAt` gives for each leaf's path.
- * Leaves for which it gives nothing are left out, and so are records without leaves.
+ * The traced structure, or the part of it at `path`, with what `leafAt` gives for each leaf. Leaves for
+ * which it gives nothing are left out, and so are records without leaves.
  */
-export function collectTree(
+export function collectTree<Leaf>(
   traced: unknown,
-  leafAt: (path: string) => HostTensor | undefined,
+  leafAt: LeafAt<Leaf>,
   path = "",
-): HostTree | undefined {
+): Collected<Leaf> | undefined {
   const subtree = partAt(traced, "", path);
   return subtree === undefined ? undefined : collect(subtree, path, leafAt);
 }
 
-function collect(
+function collect<Leaf>(
   part: unknown,
   path: string,
-  leafAt: (path: string) => HostTensor | undefined,
-): HostTree | undefined {
-  if (part instanceof Tensor) return leafAt(path);
+  leafAt: LeafAt<Leaf>,
+): Collected<Leaf> | undefined {
+  if (part instanceof Tensor) return leafAt(path, part);
   if (typeof part !== "object" || part === null) return undefined;
   if (Array.isArray(part)) {
     const items = part.map((item, index) => collect(item, join(path, String(index)), leafAt));
     // A left-out item keeps its place, so that the others keep theirs.
-    return items.every((item) => item === undefined) ? undefined : items as HostTree[];
+    return items.every((item) => item === undefined) ? undefined : items as Collected<Leaf>[];
   }
   const entries = Object.entries(part)
     .map(([name, item]) => [name, collect(item, join(path, name), leafAt)] as const)
-    .filter((entry): entry is [string, HostTree] => entry[1] !== undefined);
+    .filter((entry): entry is [string, Collected<Leaf>] => entry[1] !== undefined);
   return entries.length === 0 ? undefined : Object.fromEntries(entries);
 }
 

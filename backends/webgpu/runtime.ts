@@ -281,15 +281,19 @@ export class GpuExecutable implements Executable {
       if (oldest?.ended !== true) return;
       this.#underWay.shift();
       this.#copies.settle(oldest.writes);
-      const whole = (paths: { has(path: string): boolean }) =>
-        [...this.#donated].every((path) => paths.has(path));
-      if (whole(oldest.writes)) this.#runsSince = 0;
+      if (this.#hasState(oldest.writes)) this.#runsSince = 0;
       if (oldest.kind === "run") {
         this.#runsSince++;
-      } else if (oldest.tensors !== undefined && whole(oldest.tensors)) {
+      } else if (oldest.tensors !== undefined && this.#hasState(oldest.tensors)) {
         this.#keepState(oldest.tensors);
       }
     }
+  }
+
+  /** Whether all donated inputs are among these. */
+  #hasState(paths: { has(path: string): boolean }): boolean {
+    for (const path of this.#donated) if (!paths.has(path)) return false;
+    return true;
   }
 
   /** Copies what the device has made of the donated inputs: all of one moment. */
