@@ -241,24 +241,104 @@ gpuTest(
     }),
 );
 
-Deno.test("webgpu: without an adapter the error says what to install", async () => {
-  const { gpu } = navigator;
-  const find = gpu.requestAdapter;
-  Object.defineProperty(gpu, "requestAdapter", {
-    value: () => Promise.resolve(null),
-    configurable: true,
-    writable: true,
-  });
+gpuTest(
+  "webgpu: memory for results that cannot be had is an error, and the next run has its own",
+  () =>
+    ownDevice(async (gpu) => {
+      const { program, run } = await totals(gpu);
+      const { totalBytes } = program.memory();
+      await replacing(
+        gpu.device,
+        "popErrorScope",
+        () => Promise.resolve(new GPUOutOfMemoryError("not enough memory left")),
+        async () => {
+          const error = await assertRejects(
+            () => run(10),
+            OutOfMemoryError,
+            "not enough memory left",
+          );
+          assertEquals(error.bytesWanted, 8);
+        },
+      );
+      assertEquals(program.memory().totalBytes, totalBytes);
+      // The device has computed what could not be read.
+      assertEquals(await run(10), 23);
+      program[Symbol.dispose]();
+    }),
+);
+
+gpuTest(
+  "webgpu: memory that a device lacks while it runs is an error with what it was given",
+  () =>
+    ownDevice(async (gpu) => {
+      const { program, run } = await totals(gpu);
+      const error = new GPUOutOfMemoryError("not enough memory left");
+      gpu.device.dispatchEvent(new GPUUncapturedErrorEvent("uncapturederror", { error }));
+      const found = await assertRejects(() => run(10), OutOfMemoryError, "not enough memory left");
+      assertEquals(found.bytesWanted, program.memory().totalBytes);
+      program[Symbol.dispose]();
+    }),
+);
+
+gpuTest(
+  "webgpu: where no other device can be had, a loss is an error, and stays one",
+  () =>
+    ownDevice(async (gpu) => {
+      const { program, run, notes } = await totals(gpu);
+      assertEquals(await run(1), 4);
+      gpu.device.destroy();
+      await replacing(navigator.gpu, "requestAdapter", () => Promise.resolve(null), async () => {
+        await assertRejects(() => run(1), GpuUnavailableError, "mesa-vulkan-drivers");
+      });
+      await assertRejects(() => run(1), GpuUnavailableError, "mesa-vulkan-drivers");
+      assertEquals(program.memory().totalBytes, 0);
+      assertEquals(notes, []);
+      program[Symbol.dispose]();
+    }),
+);
+
+/** Runs with another value of a property, which it puts back. */
+async function replacing<T extends object, K extends keyof T>(
+  object: T,
+  name: K,
+  value: T[K],
+  run: () => Promise<void>,
+): Promise<void> {
+  const own = Object.getOwnPropertyDescriptor(object, name);
+  Object.defineProperty(object, name, { value, configurable: true, writable: true });
   try {
-    const error = await assertRejects(() => requestDevice(), GpuUnavailableError);
-    assertStringIncludes(error.message, "mesa-vulkan-drivers");
+    await run();
   } finally {
-    Object.defineProperty(gpu, "requestAdapter", {
-      value: find,
-      configurable: true,
-      writable: true,
-    });
+    if (own === undefined) delete object[name];
+    else Object.defineProperty(object, name, own);
   }
+}
+
+Deno.test("webgpu: without an adapter the error says what to install", () =>
+  replacing(navigator.gpu, "requestAdapter", () => Promise.resolve(null), async () => {
+    await assertRejects(() => requestDevice(), GpuUnavailableError, "mesa-vulkan-drivers");
+  }));
+
+Deno.test("webgpu: without WebGPU the error says what has it", () =>
+  // The types promise what hosts without WebGPU do not have.
+  replacing(navigator as { gpu: unknown }, "gpu", undefined, async () => {
+    await assertRejects(() => requestDevice(), GpuUnavailableError, "wanted Deno 2");
+  }));
+
+gpuTest("webgpu: an adapter that gives no device is an error with its reason", async () => {
+  const adapter = await navigator.gpu.requestAdapter();
+  assert(adapter !== null);
+  const refuse = () => Promise.reject(new DOMException("the adapter is consumed"));
+  await replacing(
+    adapter,
+    "requestDevice",
+    refuse,
+    () =>
+      replacing(navigator.gpu, "requestAdapter", () => Promise.resolve(adapter), async () => {
+        const error = await assertRejects(() => requestDevice(), GpuUnavailableError);
+        assertStringIncludes(error.message, "the adapter is consumed");
+      }),
+  );
 });
 
 gpuTest("webgpu: programs that are the same share their pipelines", () =>
