@@ -1,5 +1,6 @@
 /** Answering the benchmark's requests, wherever the system runs: in a process, or in a page. */
 import { fold } from "./agreement.ts";
+import { timeHost } from "./host_time.ts";
 import type { MeasuredRun } from "./measured_run.ts";
 import type { Reply, Request } from "./messages.ts";
 import { timedRound, warmUp, warmUpFor } from "./timing.ts";
@@ -35,6 +36,8 @@ async function answerNow(
       const times = await timedRound(step, request.duration);
       return { kind: "round", times, peakBytes: peakBytes() };
     }
+    case "host":
+      return { kind: "host", ...await timeHost(step, request.duration) };
     case "classes": {
       if (run.classTimes === undefined) throw new TypeError("It does not time steps one by one");
       return { kind: "classes", times: run.classTimes() };

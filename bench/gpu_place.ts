@@ -10,6 +10,8 @@ export interface GpuPlace {
   readonly vulkanDriver: string | undefined;
   /** Whether onnxruntime-web runs in Chromium, as it is meant to, or in Deno. */
   readonly browser: boolean;
+  /** Whether it is a driver in software. */
+  readonly software: boolean;
 }
 
 /**
@@ -18,15 +20,15 @@ export interface GpuPlace {
  */
 export async function findGpuPlace(ownDriver: boolean): Promise<GpuPlace> {
   const software = (await adapterHere())?.software ?? false;
-  if (!software) return { vulkanDriver: undefined, browser: true };
-  if (ownDriver) return { vulkanDriver: undefined, browser: false };
-  return { vulkanDriver: await chromiumDriver(), browser: true };
+  if (!software) return { vulkanDriver: undefined, browser: true, software };
+  if (ownDriver) return { vulkanDriver: undefined, browser: false, software };
+  return { vulkanDriver: await chromiumDriver(), browser: true, software };
 }
 
 /** What a system's process is told of it. */
 export function placeOf(
   system: System,
-  { vulkanDriver, browser }: GpuPlace,
+  { vulkanDriver, browser }: Omit<GpuPlace, "software">,
 ): Pick<StartMessage, "vulkanDriver" | "inChromium"> {
   return { vulkanDriver, inChromium: browser && system === ORT_WEB };
 }

@@ -141,7 +141,7 @@ export async function compare(work: TimedWork, options: MeasureOptions): Promise
 }
 
 /** The result, or of a peer what it said when it failed. */
-async function orFailure<T>({ system }: Pick<Entry, "system">, result: Promise<T>) {
+export async function orFailure<T>({ system }: Pick<Entry, "system">, result: Promise<T>) {
   try {
     return await result;
   } catch (error) {

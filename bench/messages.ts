@@ -1,4 +1,5 @@
 /** What the benchmark's processes tell each other: a JSON object a line, a reply for each request. */
+import type { HostTime } from "./host_time.ts";
 import type { ClassTimes, StartUp } from "./measured_run.ts";
 import type { Warmth } from "./timing.ts";
 import type { MachineWork, TimedWork } from "./works.ts";
@@ -26,6 +27,8 @@ export type Request =
   | { readonly kind: "warm"; readonly duration: number }
   /** Does the work for `leadIn` milliseconds, and then times it for `duration`. */
   | { readonly kind: "round"; readonly duration: number; readonly leadIn: number }
+  /** Does the work for `duration`; gives how long the host was busy with it. */
+  | { readonly kind: "host"; readonly duration: number }
   /** How long each class of kernels has taken since this was last asked. */
   | { readonly kind: "classes" };
 
@@ -49,6 +52,7 @@ export type Reply =
     /** The most memory that the process has had so far. */
     readonly peakBytes: number;
   }
+  | ({ readonly kind: "host" } & HostTime)
   | { readonly kind: "classes"; readonly times: ClassTimes }
   | { readonly kind: "error"; readonly message: string };
 

@@ -16,17 +16,19 @@ import { measureStarts } from "./cold.ts";
 import { ContenderError } from "./contender.ts";
 import { HostError } from "./contender_command.ts";
 import { findGpuPlace, type GpuPlace } from "./gpu_place.ts";
+import { type DispatchCosts, measureDispatches } from "./dispatches.ts";
 import { compare, type Comparison, type MeasureOptions } from "./measure.ts";
 import { writeModel } from "./onnx/write_model.ts";
 import { COPIES, MachineProcesses, type MachineRate, measurePeaks, MULTIPLY_ADDS } from "./peak.ts";
 import {
   comparisonRecords,
+  dispatchRecords,
   type JsonRecord,
   peakRecords,
   scalingRecords,
   startRecords,
 } from "./records.ts";
-import { comparisonText, peakText, scalingText, startText } from "./report.ts";
+import { comparisonText, dispatchText, peakText, scalingText, startText } from "./report.ts";
 import { measureScaling } from "./scaling.ts";
 import { type Results, targetsOf, targetText } from "./targets.ts";
 import { type Work, WORKS } from "./works.ts";
@@ -43,6 +45,7 @@ class Bench {
   readonly #peakProcesses: MachineProcesses;
   readonly #peaks: MachineRate[] = [];
   readonly #comparisons: Comparison[] = [];
+  readonly #dispatches: DispatchCosts[] = [];
   #starts: Results["starts"] = [];
 
   constructor(options: MeasureOptions, peakProcesses: MachineProcesses) {
@@ -51,7 +54,12 @@ class Bench {
   }
 
   get results(): Results {
-    return { peaks: this.#peaks, comparisons: this.#comparisons, starts: this.#starts };
+    return {
+      peaks: this.#peaks,
+      comparisons: this.#comparisons,
+      starts: this.#starts,
+      dispatches: this.#dispatches,
+    };
   }
 
   async measure(work: Work): Promise<Output> {
@@ -70,6 +78,11 @@ class Bench {
           text: comparisonText(comparison, this.#peaks),
           records: comparisonRecords(comparison),
         };
+      }
+      case "dispatch": {
+        const costs = await measureDispatches(work, options);
+        this.#dispatches.push(costs);
+        return { text: dispatchText(costs), records: dispatchRecords(costs) };
       }
       case "compile":
         this.#starts = await measureStarts(work, options);
@@ -110,12 +123,13 @@ async function bench(options: Options): Promise<boolean> {
     const most = Math.max(...options.threads);
     await using peak = await MachineProcesses.launch(MULTIPLY_ADDS, most, folder);
     await using copies = await MachineProcesses.launch(COPIES, most, folder);
+    const gpu = await gpuPlace(options);
     const run = new Bench({
       ...options,
       milliseconds: seconds * 1000,
       folder,
       writeModel,
-      gpu: await gpuPlace(options),
+      gpu,
       watch: new Watch([
         { rate: (threads) => peak.rate(threads), share: CALM_CORES },
         { rate: (threads) => copies.rate(threads), share: CALM_CACHE },
@@ -123,6 +137,10 @@ async function bench(options: Options): Promise<boolean> {
       progress: showProgress,
     }, peak);
     for (const work of works) {
+      if (needsOtherGpu(work, gpu) && works.length > 1) {
+        print(`${work.name}: left out, as there is no GPU but a driver in software\n`);
+        continue;
+      }
       try {
         const { text, records } = await run.measure(work);
         showProgress("");
@@ -146,7 +164,14 @@ async function bench(options: Options): Promise<boolean> {
 /** Where GPU work is done; nothing is looked for when there is none. */
 async function gpuPlace({ works, ownDriver }: Options): Promise<GpuPlace> {
   const onGpu = works.some((work) => "backend" in work && work.backend === "webgpu");
-  return onGpu ? await findGpuPlace(ownDriver) : { vulkanDriver: undefined, browser: false };
+  return onGpu
+    ? await findGpuPlace(ownDriver)
+    : { vulkanDriver: undefined, browser: false, software: true };
+}
+
+/** Whether the work is too much for what there is. */
+function needsOtherGpu(work: Work, { software }: GpuPlace): boolean {
+  return "needsGpu" in work && software;
 }
 
 /** The goals of the works; in a full run also those of the bundle, which is made for it. */

@@ -1,5 +1,6 @@
 /** What `--json` prints: a record for each system, number of threads and work. */
 import type { ColdStarts } from "./cold.ts";
+import type { DispatchCosts } from "./dispatches.ts";
 import type { Comparison, Measurement } from "./measure.ts";
 import type { MachineRate } from "./peak.ts";
 import type { Scaling } from "./scaling.ts";
@@ -94,6 +95,11 @@ export function startRecords(
       perSecond(forward, { times: start.firstRun }),
     ),
   ]);
+}
+
+/** What a dispatch costs: each run's time of the host, divided by its dispatches. */
+export function dispatchRecords({ work, costs }: DispatchCosts): JsonRecord[] {
+  return costs.map((cost) => record(work.suite, work.name, cost, 0));
 }
 
 /** Each size of a scaling, once. */

@@ -1,5 +1,6 @@
 /** What the benchmark prints to be read. */
 import type { ColdStarts } from "./cold.ts";
+import type { DispatchCosts } from "./dispatches.ts";
 import type { Comparison, Failure, Measurement } from "./measure.ts";
 import { KERNEL_CLASSES } from "./measured_run.ts";
 import type { MachineRate } from "./peak.ts";
@@ -111,6 +112,27 @@ export function startText({ name }: CompileWork, starts: readonly ColdStarts[]):
   const notes = starts.map(({ system, setting }) => `  ${system.name}: ${setting}`);
   return `${name}, each start in a fresh process; parameters are given before the first run\n` +
     `${renderTable(columns, rows)}\n${notes.join("\n")}\n`;
+}
+
+/** What dispatches cost, as text. */
+export function dispatchText({ work, costs, failures }: DispatchCosts): string {
+  const columns = [
+    { heading: "system" },
+    ...numbers("us a dispatch", "least", "dispatches a run", "peak MB", "runs"),
+  ];
+  const rows = costs.map(({ system, times, dispatches, peakBytes }) => [
+    system.name,
+    threeDigits(1000 * median(times)),
+    threeDigits(1000 * Math.min(...times)),
+    String(dispatches),
+    threeDigits(peakBytes / 1e6),
+    String(times.length),
+  ]);
+  const notes = costs.map(({ system, runtime, setting }) =>
+    `  ${system.name} ${system.version}, ${runtime}: ${setting}`
+  );
+  return `${work.name}, of a run of ${work.forward.name} until its last commands are submitted\n` +
+    `${renderTable(columns, rows)}\n${[...notes, ...failures.map(failureNote)].join("\n")}\n`;
 }
 
 /** A scaling as text: its sizes, the exponents of growth, and the shares of the kernels' classes. */

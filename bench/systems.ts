@@ -50,7 +50,8 @@ export const FOVEA: System = {
 };
 
 export const ORT_WEB: System = peer("onnxruntime-web", {
-  does: (work) => (infers(work) || work.suite === "compile") && inDeno(work),
+  does: (work) =>
+    (infers(work) || work.suite === "compile" || work.suite === "dispatch") && inDeno(work),
   settings: (work) => onProcessor(work) ? ["all graph optimisations"] : WEB_GPU_SETTINGS,
   readsOnnx: true,
 });
@@ -68,7 +69,8 @@ export const TFJS: System = peer("@tensorflow/tfjs-backend-wasm", {
 });
 
 export const JAX: System = peer("@jax-js/jax", {
-  does: (work) => (infers(work) || work.suite === "train") && inDeno(work),
+  does: (work) =>
+    (infers(work) || work.suite === "train" || work.suite === "dispatch") && inDeno(work),
   settings(work, threads) {
     const jits = jitsOf(work);
     if (!onProcessor(work)) return jits;

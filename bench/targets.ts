@@ -1,5 +1,6 @@
 /** What the project wants to reach, beside what was measured. */
 import type { ColdStarts } from "./cold.ts";
+import type { DispatchCosts } from "./dispatches.ts";
 import type { Comparison, Measurement } from "./measure.ts";
 import type { MachineRate } from "./peak.ts";
 import { perSecond } from "./records.ts";
@@ -13,11 +14,12 @@ export interface Results {
   readonly peaks: readonly MachineRate[];
   readonly comparisons: readonly Comparison[];
   readonly starts: readonly ColdStarts[];
+  readonly dispatches: readonly DispatchCosts[];
   /** Of the inference bundle, compressed; where it was made. */
   readonly bundleBytes?: number;
 }
 
-type Unit = "x" | "%" | "s" | "kB";
+type Unit = "x" | "%" | "s" | "us" | "kB";
 
 /** One goal. */
 export interface Target {
@@ -39,6 +41,9 @@ export function targetsOf(works: readonly Work[], results: Results): Target[] {
   const onGpu = works.filter(isTimed).filter(({ backend }) => backend === "webgpu");
   return [
     ...onGpu.flatMap((work) => gpuTargets(work, results)),
+    ...works.filter(({ suite }) => suite === "dispatch").map(({ name }) =>
+      dispatchTarget(name, results)
+    ),
     ...inDeno.flatMap((work) => speedTargets(work, results)),
     ...inDeno.filter(({ suite }) => suite !== "train").map((work) => threadTarget(work, results)),
     ...works.filter(({ suite }) => suite === "compile").flatMap(() => startTargets(results)),
@@ -79,6 +84,21 @@ function gpuTargets(work: TimedWork, results: Results): Target[] {
     unit: "x",
     measured: timesAsFast(ours, measurementOf(work, results, peer, 1)),
   }));
+}
+
+/** Microseconds of the host for each dispatch. */
+const MOST_MICROSECONDS = 20;
+
+function dispatchTarget(name: string, { dispatches }: Results): Target {
+  const ours = dispatches.find(({ work }) => work.name === name)?.costs
+    .find(({ system }) => system === FOVEA);
+  return {
+    goal: name,
+    atLeast: false,
+    wanted: MOST_MICROSECONDS,
+    unit: "us",
+    measured: ours && 1000 * median(ours.times),
+  };
 }
 
 function speedTargets(work: TimedWork, results: Results): Target[] {

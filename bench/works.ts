@@ -31,6 +31,8 @@ export interface ForwardWork {
   readonly backend: WorkBackend;
   readonly config: VitConfig;
   readonly batch: number;
+  /** Whether it is too much for a driver in software, unless nothing else is asked for. */
+  readonly needsGpu?: true;
 }
 
 /** A training step to be measured. */
@@ -43,6 +45,8 @@ export interface TrainingWork {
   readonly learningRate: number;
   /** Steps after which the systems' losses are compared. */
   readonly checkedSteps: number;
+  /** As {@linkcode ForwardWork.needsGpu}. */
+  readonly needsGpu?: true;
 }
 
 /** A start in a fresh process: until the program is ready, and until its first run has ended. */
@@ -62,9 +66,17 @@ export interface ScalingWork {
   readonly batches: readonly ForwardWork[];
 }
 
+/** What each dispatch of a GPU costs the host: a model of many kernels that are soon done. */
+export interface DispatchWork {
+  readonly suite: "dispatch";
+  readonly name: string;
+  readonly backend: "webgpu";
+  readonly forward: ForwardWork;
+}
+
 /** Work that is done over and over in one process, and timed. */
 export type TimedWork = MatmulWork | ForwardWork | TrainingWork;
-export type Work = MachineWork | TimedWork | CompileWork | ScalingWork;
+export type Work = MachineWork | TimedWork | CompileWork | ScalingWork | DispatchWork;
 
 function matmul(m: number, k: number, n: number, host: Host = "deno"): MatmulWork {
   return { suite: "matmul", name: `matmul ${m}x${k}x${n}`, m, k, n, host, backend: "wasm" };
@@ -85,13 +97,13 @@ function forward(size: PaperSize, batch: number): ForwardWork {
   return { suite: "forward", name, config, batch, backend: "wasm" };
 }
 
-function train(size: PaperSize, checkedSteps: number): TrainingWork {
+function train(size: PaperSize, checkedSteps: number, batch = 8): TrainingWork {
   return {
     suite: "train",
-    name: `${label(size)} train b8`,
+    name: `${label(size)} train b${batch}`,
     backend: "wasm",
     config: vitVariant(`${size}/16`),
-    batch: 8,
+    batch,
     learningRate: 1e-4,
     checkedSteps,
   };
@@ -103,24 +115,36 @@ function scaled(imageSize: number, batch: number): ForwardWork {
   return { suite: "forward", name, config, batch, backend: "wasm" };
 }
 
+/** A ViT for images of 28 pixels, where calls cost more than products. */
+const SMALL = {
+  imageSize: 28,
+  patchSize: 7,
+  channels: 1,
+  width: 64,
+  depth: 4,
+  heads: 4,
+  mlpWidth: 256,
+  classes: 10,
+} as const;
+
 /** Outside of the targets: where calls cost more than products. */
 const SMALL_TRAINING: TrainingWork = {
   suite: "train",
   name: "vit-small-28px train b64",
   backend: "wasm",
-  config: vitConfig({
-    imageSize: 28,
-    patchSize: 7,
-    channels: 1,
-    width: 64,
-    depth: 4,
-    heads: 4,
-    mlpWidth: 256,
-    classes: 10,
-  }),
+  config: vitConfig(SMALL),
   batch: 64,
   learningRate: 1e-3,
   checkedSteps: 8,
+};
+
+/** The same model with as many blocks as large ones, one image. */
+const SMALL_FORWARD: ForwardWork = {
+  suite: "forward",
+  name: "vit-small-28px forward b1",
+  backend: "wasm",
+  config: vitConfig({ ...SMALL, ...GELU, depth: 12 }),
+  batch: 1,
 };
 
 /** The work on a GPU. */
@@ -129,11 +153,20 @@ function onGpu<W extends TimedWork>(work: W): W {
 }
 
 /** All that the benchmark does with `--backend webgpu`. */
-export const GPU_WORKS: readonly TimedWork[] = [
+export const GPU_WORKS: readonly (TimedWork | DispatchWork)[] = [
   ...[512, 1024, 2048].map((size) => onGpu(matmul(size, size, size))),
   onGpu(forward("Ti", 1)),
   onGpu(forward("B", 1)),
-  onGpu(train("Ti", 2)),
+  { ...onGpu(forward("Ti", 32)), needsGpu: true },
+  { ...onGpu(forward("B", 32)), needsGpu: true },
+  onGpu(train("Ti", 2, 1)),
+  { ...onGpu(train("Ti", 2)), needsGpu: true },
+  {
+    suite: "dispatch",
+    name: "webgpu host cost per dispatch",
+    backend: "webgpu",
+    forward: onGpu(SMALL_FORWARD),
+  },
 ];
 
 /** What the machine can do at best. */

@@ -1,6 +1,10 @@
-import { assert, assertEquals, assertThrows } from "../support/assert.ts";
+import { assert, assertEquals, assertRejects, assertThrows } from "../support/assert.ts";
 import { browserFlags } from "../../bench/chromium/flags.ts";
 import { isTuned } from "../../bench/fovea/settings.ts";
+import { dispatchRecords } from "../../bench/records.ts";
+import { dispatchText } from "../../bench/report.ts";
+import { timeHost } from "../../bench/host_time.ts";
+import { targetsOf } from "../../bench/targets.ts";
 import { placeOf } from "../../bench/gpu_place.ts";
 import { entriesOf } from "../../bench/measure.ts";
 import { inputOf, outputDimsOf } from "../../bench/onnx/input.ts";
@@ -21,8 +25,8 @@ Deno.test("bench: onnxruntime-web's settings on WebGPU all differ, in name and i
 });
 
 Deno.test("bench: without tuning, Fovea alone is measured in fewer settings", () => {
-  const [work] = GPU_WORKS;
-  assert(work !== undefined);
+  const work = GPU_WORKS.find(({ suite }) => suite === "matmul");
+  assert(work?.suite === "matmul");
   const options = { systems: SYSTEMS, threads: [1], everySetting: true, quick: false };
   const settingsOf = (tune: boolean) =>
     new Map(
@@ -52,14 +56,15 @@ Deno.test("bench: the browser has a software adapter only where it is to have on
 
 Deno.test("bench: an ONNX model's input and output are as the page binds them", () => {
   for (const work of GPU_WORKS) {
-    if (work.suite === "train" || work.name.includes("vit-b16")) continue;
-    const { graph } = work.suite === "matmul" ? matmulModel(work) : vitModel(work);
+    if (work.suite === "train" || /vit-b16|b32/.test(work.name)) continue;
+    const model = work.suite === "dispatch" ? work.forward : work;
+    const { graph } = model.suite === "matmul" ? matmulModel(model) : vitModel(model);
     const shapeOf = (info: typeof graph.input[number] | undefined) =>
       info?.type.tensorType.shape.dim.map(({ dimValue }) => dimValue);
-    const { name, dims, data } = inputOf(work);
+    const { name, dims, data } = inputOf(model);
     assertEquals([graph.input[0]?.name, shapeOf(graph.input[0])], [name, dims]);
     assertEquals(data.length, dims.reduce((product, length) => product * length, 1));
-    assertEquals([graph.output.length, shapeOf(graph.output[0])], [1, outputDimsOf(work)]);
+    assertEquals([graph.output.length, shapeOf(graph.output[0])], [1, outputDimsOf(model)]);
   }
 });
 
@@ -77,4 +82,77 @@ Deno.test("bench: descendants are children and theirs, in whatever order they ar
   assertEquals(ids(2), [3, 4, 5]);
   assertEquals(ids(1), [2, 3, 4, 5, 6, 7]);
   assertEquals(ids(9), []);
+});
+
+/** Classes like WebGPU's, and a clock that goes on by one millisecond with each call of theirs. */
+function fakeGpu() {
+  let time = 0;
+  class Pass {
+    dispatchWorkgroups(): undefined {
+      time++;
+    }
+  }
+  class Queue {
+    submit(): undefined {
+      time++;
+    }
+  }
+  const wait = (milliseconds: number) => {
+    time += milliseconds;
+    return Promise.resolve();
+  };
+  return { classes: { pass: Pass, queue: Queue }, now: () => time, wait };
+}
+
+Deno.test("bench: the host's time ends with the last submit, and what waits for results is not in it", async () => {
+  const { classes, now, wait } = fakeGpu();
+  const [pass, queue] = [new classes.pass(), new classes.queue()];
+  const { dispatchWorkgroups } = classes.pass.prototype;
+  const run = async () => {
+    pass.dispatchWorkgroups();
+    pass.dispatchWorkgroups();
+    queue.submit();
+    pass.dispatchWorkgroups();
+    queue.submit();
+    await wait(10);
+  };
+  assertEquals(await timeHost(run, 20, now, classes), { times: [5, 5], dispatches: 3 });
+  assertEquals(classes.pass.prototype.dispatchWorkgroups, dispatchWorkgroups);
+});
+
+Deno.test("bench: runs whose dispatches differ in number, or that have none, are refused", async () => {
+  const { classes, now, wait } = fakeGpu();
+  const pass = new classes.pass();
+  let runs = 0;
+  const growing = async () => {
+    for (let count = 0; count <= runs; count++) pass.dispatchWorkgroups();
+    runs++;
+    await wait(1);
+  };
+  const message = "dispatches, wanted some, always as many";
+  await assertRejects(() => timeHost(growing, 3, now, classes), RangeError, message);
+  await assertRejects(() => timeHost(() => wait(1), 0, now, classes), RangeError, message);
+});
+
+Deno.test("bench: a dispatch's cost is reported in microseconds, and judged by its median", () => {
+  const work = GPU_WORKS.find(({ suite }) => suite === "dispatch");
+  assert(work?.suite === "dispatch");
+  const cost = {
+    system: FOVEA,
+    threads: 1,
+    runtime: "deno 2.9.6",
+    setting: "a setting",
+    dispatches: 90,
+    times: [0.004, 0.005, 0.03],
+    peakBytes: 2e8,
+  };
+  const failure = { system: ORT_WEB, threads: 1, message: "not measured, as there is no Chromium" };
+  const costs = { work, costs: [cost], failures: [failure] };
+  const text = dispatchText(costs);
+  assert(/fovea +5\.00 +4\.00 +90 +200 +3/.test(text), text);
+  assert(text.includes("not measured, as there is no Chromium"));
+  const [record] = dispatchRecords(costs);
+  assertEquals([record?.suite, record?.median_ms, record?.gflops], ["dispatch", 0.005, 0]);
+  const results = { peaks: [], comparisons: [], starts: [], dispatches: [costs] };
+  assertEquals(targetsOf([work], results).map(({ measured }) => measured), [5]);
 });

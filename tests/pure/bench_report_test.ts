@@ -150,6 +150,7 @@ Deno.test("bench: targets are those of the chosen works, reached, missed or not 
       ),
     ],
     starts: STARTS,
+    dispatches: [],
     bundleBytes: 108_000,
   };
   const targets = targetsOf([forwardWork()], results);
@@ -175,7 +176,7 @@ Deno.test("bench: targets are those of the chosen works, reached, missed or not 
 });
 
 Deno.test("bench: all works together have every target of the issue, none measured yet", () => {
-  const targets = targetsOf(WORKS, { peaks: [], comparisons: [], starts: [] });
+  const targets = targetsOf(WORKS, { peaks: [], comparisons: [], starts: [], dispatches: [] });
   assertEquals(targets.filter(({ measured }) => measured !== undefined), []);
   const count = (part: string) => targets.filter(({ goal }) => goal.includes(part)).length;
   assertEquals(count("as fast as onnxruntime-web"), 8);
