@@ -4,12 +4,14 @@
 export interface Subgroups {
   /** Whether they have to say `enable subgroups;`: browsers want it, Deno (2.9) refuses it. */
   readonly directive: boolean;
-  /** The fewest invocations that a subgroup has. */
+  /** The fewest invocations that a subgroup has, and the most. */
   readonly minSize: number;
+  readonly maxSize: number;
 }
 
-/** The fewest that WebGPU allows. */
+/** The fewest and the most that WebGPU allows. */
 const LEAST_SIZE = 4;
+const MOST_SIZE = 128;
 const INVOCATIONS = 64;
 const WORDS = 3;
 
@@ -19,11 +21,15 @@ const WORDS = 3;
  */
 export async function probeSubgroups(
   device: GPUDevice,
-  { subgroupMinSize = LEAST_SIZE }: Pick<Partial<GPUAdapterInfo>, "subgroupMinSize">,
+  { subgroupMinSize = LEAST_SIZE, subgroupMaxSize = MOST_SIZE }: Pick<
+    Partial<GPUAdapterInfo>,
+    "subgroupMinSize" | "subgroupMaxSize"
+  >,
 ): Promise<Subgroups | undefined> {
   for (const directive of [false, true]) {
     if (await works(device, directive)) {
-      return { directive, minSize: Math.max(subgroupMinSize, LEAST_SIZE) };
+      const minSize = Math.max(subgroupMinSize, LEAST_SIZE);
+      return { directive, minSize, maxSize: Math.max(subgroupMaxSize, minSize) };
     }
   }
   return undefined;

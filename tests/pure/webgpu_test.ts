@@ -59,6 +59,7 @@ const GOLDEN: Readonly<Record<string, () => Record<string, g.Node>>> = {
     const x = g.input("x", "f32", [7, 200]);
     return { total: g.sum(x, [1]), most: g.max(x, [1]) };
   },
+  norm_in_subgroups: () => ({ y: g.layerNorm(g.input("x", "f32", [259, 80])) }),
   half_floats_of_a_type: () => ({ y: g.mul(g.input("x", "f16", [6]), 3) }),
   dense_relu: () => ({
     y: g.maximum(
@@ -74,7 +75,12 @@ const GOLDEN: Readonly<Record<string, () => Record<string, g.Node>>> = {
 /** Devices that have more than the least. */
 const DEVICES: Readonly<Record<string, GpuCapabilities>> = {
   half_floats_of_a_type: gpuCapabilities({ f16: true }),
-  row_sums_in_subgroups: gpuCapabilities({ subgroups: { directive: true, minSize: 8 } }),
+  norm_in_subgroups: gpuCapabilities({
+    subgroups: { directive: false, minSize: 32, maxSize: 32 },
+  }),
+  row_sums_in_subgroups: gpuCapabilities({
+    subgroups: { directive: true, minSize: 8, maxSize: 32 },
+  }),
 };
 
 for (const [name, build] of Object.entries(GOLDEN)) {

@@ -31,6 +31,8 @@ export class ExpressionWriter {
   #variables = new Map<string, string>();
   /** Names of values, by their expressions' numbers. */
   #values = new Map<number, string>();
+  /** Values to name wherever they are come to, for statements that follow. */
+  #shared: ReadonlySet<number> = new Set();
 
   constructor(context: ExpressionContext) {
     this.#context = context;
@@ -60,8 +62,14 @@ export class ExpressionWriter {
     this.#values = values;
   }
 
-  /** The text of several expressions, after statements that name what they share. */
-  values(roots: readonly Expr[]): string[] {
+  /** Names what these expressions of several statements have in common, once it is come to. */
+  share(roots: readonly Expr[]): void {
+    const uses = this.#uses(roots);
+    this.#shared = new Set([...uses.keys()].filter((number) => (uses.get(number) ?? 0) > 1));
+  }
+
+  /** How often each value under the roots is read, not counting what is read to make known ones. */
+  #uses(roots: readonly Expr[]): Map<number, number> {
     const uses = new Map<number, number>();
     const count = (expr: Expr): void => {
       const number = this.#numbers.of(expr);
@@ -70,6 +78,12 @@ export class ExpressionWriter {
       if (before === 0 && !this.#values.has(number)) partsOf(expr).forEach(count);
     };
     roots.forEach(count);
+    return uses;
+  }
+
+  /** The text of several expressions, after statements that name what they share. */
+  values(roots: readonly Expr[]): string[] {
+    const uses = this.#uses(roots);
     const own = new Set<number>();
     const texts = roots.map((root) => this.#render(root, uses, own));
     for (const number of own) this.#values.delete(number);
@@ -91,7 +105,7 @@ export class ExpressionWriter {
     const known = this.#values.get(number);
     if (known !== undefined) return known;
     const text = this.#operation(expr, uses, own);
-    if ((uses.get(number) ?? 0) < 2) return text;
+    if ((uses.get(number) ?? 0) < 2 && !this.#shared.has(number)) return text;
     const name = names.unique(nameFor(expr, this.#context.buffers));
     code.add(`let ${name} = ${text};`);
     this.#values.set(number, name);

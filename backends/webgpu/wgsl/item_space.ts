@@ -184,3 +184,18 @@ function mentions(body: readonly Statement[], variable: string): boolean {
   visit(body);
   return found;
 }
+
+/** The loops from this one inwards that can be shared out as one, and what the innermost does. */
+export function independentNest(loop: Loop, kernel: PlainLoopKernel) {
+  const ranges = [loop.range];
+  let body = loop.body;
+  for (;;) {
+    const [only] = body;
+    const exact = ranges.every((range) => tripsOf(range)?.exact === true);
+    if (body.length !== 1 || only?.kind !== "loop" || !exact) break;
+    if (!isIndependent(only, kernel) || tripsOf(only.range)?.exact !== true) break;
+    ranges.push(only.range);
+    body = only.body;
+  }
+  return { ranges, body };
+}

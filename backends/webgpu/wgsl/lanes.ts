@@ -1,9 +1,9 @@
 /** How many lanes share an item of a loop kernel. */
 import type { LoopRange, Statement } from "../../../compiler/loop_ir.ts";
 import type { PlainLoopKernel } from "../../../compiler/sizes.ts";
-import { type ItemSpace, tripsOf } from "./item_space.ts";
+import { isIndependent, type ItemSpace, tripsOf } from "./item_space.ts";
 import type { EmitOptions } from "./module.ts";
-import type { LaneGrid } from "./reductions.ts";
+import { foldsInSubgroups, type LaneGrid } from "./reductions.ts";
 
 /** Invocations in a workgroup whose items are each one invocation's. */
 const ALONE = 64;
@@ -23,12 +23,18 @@ const ENOUGH_ITEMS = 1 << 15;
 /** The same for a processor that runs a driver in software. */
 const ENOUGH_FOR_SOFTWARE = 64;
 
+/** Invocations in a workgroup of several rows, each of which is a subgroup's. */
+const IN_ROWS = 128;
+/** With fewer workgroups than this, where each could be more, a device is not busy. */
+const ENOUGH_GROUPS = 64;
+const ENOUGH_GROUPS_FOR_SOFTWARE = 8;
+
 /** The shape of the kernel's workgroups. */
 export function chooseLanes(
   kernel: PlainLoopKernel,
   { body, sideBySide }: ItemSpace,
   items: number,
-  { limits, software }: Pick<EmitOptions, "limits" | "software">,
+  { limits, software, subgroups }: Pick<EmitOptions, "limits" | "software" | "subgroups">,
 ): LaneGrid {
   const most = Math.min(
     MOST_LANES,
@@ -36,18 +42,33 @@ export function chooseLanes(
     limits.maxComputeWorkgroupSizeX,
     limits.maxComputeWorkgroupSizeY,
   );
-  const alone = { columns: Math.min(ALONE, most), lanes: 1 };
+  const enoughGroups = software ? ENOUGH_GROUPS_FOR_SOFTWARE : ENOUGH_GROUPS;
+  const alone = { columns: Math.min(ALONE, most), lanes: 1, rows: 1 };
   const longest = Math.max(0, ...body.map(tripsShared));
   if (longest <= SHORT || kernel.parallel.extent === 0) return alone;
   if (!sideBySide) {
-    if (software && most >= SOFTWARE_LANES) return { columns: 1, lanes: SOFTWARE_LANES };
-    const wanted = powerOfTwoFrom(longest / ELEMENTS_PER_LANE);
-    return { columns: 1, lanes: Math.min(Math.max(wanted, FEWEST_LANES), powerOfTwoUpTo(most)) };
+    const wanted = Math.max(powerOfTwoFrom(longest / ELEMENTS_PER_LANE), FEWEST_LANES);
+    const lanes = Math.min(software ? SOFTWARE_LANES : wanted, powerOfTwoUpTo(most));
+    const rows = Math.floor(Math.min(IN_ROWS, most) / lanes);
+    const inRows = lanes === subgroups?.minSize && lanes === subgroups.maxSize &&
+      items >= rows * enoughGroups && body.every((one) => meetsInSubgroups(one, kernel));
+    return { columns: 1, lanes, rows: inRows ? rows : 1 };
   }
   const share = most >= SIDE_BY_SIDE * LANES_SIDE_BY_SIDE &&
     items < (software ? ENOUGH_FOR_SOFTWARE : ENOUGH_ITEMS) &&
     longest >= LANES_SIDE_BY_SIDE * ELEMENTS_PER_LANE;
-  return share ? { columns: SIDE_BY_SIDE, lanes: LANES_SIDE_BY_SIDE } : alone;
+  if (share) return { columns: SIDE_BY_SIDE, lanes: LANES_SIDE_BY_SIDE, rows: 1 };
+  // Few long sums: each of a processor's threads takes some.
+  const each = Math.max(powerOfTwoUpTo(items / enoughGroups), SOFTWARE_LANES);
+  return software ? { ...alone, columns: Math.min(alone.columns, each) } : alone;
+}
+
+/** Whether an item's lanes, when they are a subgroup, take no workgroup memory for a statement. */
+function meetsInSubgroups(statement: Statement, kernel: PlainLoopKernel): boolean {
+  if (statement.kind === "loop") return isIndependent(statement, kernel);
+  if (statement.kind !== "reduce") return true;
+  return statement.accumulators.every(foldsInSubgroups) &&
+    statement.ranges.every((range) => tripsOf(range)?.exact === true);
 }
 
 /** How many iterations lanes could share out of a statement that they run together. */

@@ -2,13 +2,21 @@
  * Loop kernels as WGSL. Each item of the kernel's space is one invocation's work, or where it holds
  * long reductions or loops, that of several lanes which share these out and meet in workgroup memory.
  */
-import type { LoopRange, Statement } from "../../../compiler/loop_ir.ts";
-import { rootsOf, visitExpressions } from "../../../compiler/lower/expressions.ts";
+import type { Expr, LoopRange, Statement } from "../../../compiler/loop_ir.ts";
 import type { PlainLoopKernel } from "../../../compiler/sizes.ts";
+import { exchangedBuffers, writesAny } from "./exchanges.ts";
 import { constantValue } from "./fold.ts";
 import { ExpressionWriter } from "./expressions.ts";
 import { inlineScratch } from "./inline_scratch.ts";
-import { isIndependent, type ItemAxis, type ItemSpace, itemSpace, tripsOf } from "./item_space.ts";
+import {
+  independentNest,
+  isIndependent,
+  type ItemAxis,
+  type ItemSpace,
+  itemSpace,
+  tripsOf,
+} from "./item_space.ts";
+import { type KeptElement, type KeptPass, keptPasses, keptRoots } from "./kept_rows.ts";
 import { chooseLanes } from "./lanes.ts";
 import { type Dispatch, type EmitOptions, gridOf, groupNumber, ModuleWriter } from "./module.ts";
 import {
@@ -21,6 +29,7 @@ import {
   meetLanes,
   SharedArrays,
 } from "./reductions.ts";
+import { sumOf } from "./strides.ts";
 
 type Loop = Statement & { readonly kind: "loop" };
 type Reduce = Statement & { readonly kind: "reduce" };
@@ -48,6 +57,10 @@ class LoopKernelWriter {
   readonly #shared: SharedArrays;
   /** Buffers whose memory lanes both write and read: they wait for each other in between. */
   readonly #exchanged: ReadonlySet<number>;
+  /** Passes over rows that are written out. */
+  readonly #kept: ReadonlyMap<Statement, KeptPass>;
+  /** WGSL names of their places. */
+  readonly #places = new Map<string, string>();
   /** Whether an item may be none, so that its stores are left out. */
   #mayBeIdle = false;
   /** How many loops what is being written is in. */
@@ -65,25 +78,27 @@ class LoopKernelWriter {
       this.#module.names,
       this.#grid.columns * this.#grid.lanes,
     );
-    this.#exchanged = exchangedBuffers(
-      space.body,
-      (buffer) => options.layout.places[buffer]?.region,
-    );
+    const { lanes } = this.#grid;
+    this.#kept = lanes === 1 ? new Map() : keptPasses(space.body, lanes);
+    this.#writer.share(keptRoots(this.#kept.values()));
+    this.#exchanged = exchangedBuffers(space.body, this.#kept, (at) => options.layout.places[at]);
   }
 
   write(): Dispatch {
-    const { columns, lanes } = this.#grid;
+    const { columns, lanes, rows } = this.#grid;
     const { code } = this.#module;
-    const grid = gridOf(Math.ceil(this.#total / columns), this.#options.limits);
-    const covered = grid[0] * grid[1] * grid[2] * columns;
-    const items = columns === 1
-      ? groupNumber(grid)
-      : `${groupNumber(grid)} * ${columns}u + local.x`;
+    const side = columns * rows;
+    const grid = gridOf(Math.ceil(this.#total / side), this.#options.limits);
+    const covered = grid[0] * grid[1] * grid[2] * side;
     if (lanes > 1 && columns > 1) code.add("let column = local.x;");
-    // Alone side by side, lanes are along x: there drivers in software look for what runs as one.
-    if (lanes > 1) code.add(`let lane = local.${columns === 1 ? "x" : "y"};`);
+    // Where no items are side by side, lanes are: there drivers in software look for what runs as one.
+    const lane = columns > 1 ? "local.y" : rows > 1 ? `local.x % ${lanes}u` : "local.x";
+    if (lanes > 1) code.add(`let lane = ${lane};`);
+    const items = side === 1
+      ? groupNumber(grid)
+      : `${groupNumber(grid)} * ${side}u + local.x${rows > 1 ? ` / ${lanes}u` : ""}`;
     code.add(`let item = i32(${items});`);
-    if (lanes === 1 || columns === 1) {
+    if (lanes === 1 || side === 1) {
       // A whole workgroup leaves, or nobody waits for anybody.
       if (covered > this.#total) code.add(`if (item >= ${this.#total}) { return; }`);
     } else {
@@ -93,7 +108,7 @@ class LoopKernelWriter {
     this.#writeAxes();
     if (lanes === 1) this.#serial(this.#space.body);
     else this.#together(this.#space.body);
-    const workgroup = columns === 1 ? [lanes, 1] as const : [columns, lanes] as const;
+    const workgroup = columns === 1 ? [lanes * rows, 1] as const : [columns, lanes] as const;
     const wgsl = this.#module.module(workgroup, this.#shared.declarations());
     const { maxComputeWorkgroupStorageSize: most } = this.#options.limits;
     if (this.#shared.bytes > most) {
@@ -210,9 +225,13 @@ class LoopKernelWriter {
 
   /** Evaluates the reduction's values once and folds them in. */
   #foldOnce({ body, accumulators }: Reduce, folds: readonly Fold[], place: string): void {
-    const { code, library, names } = this.#module;
     this.#serial(body);
-    const values = this.#writer.values(accumulators.map(({ value }) => value));
+    this.#foldValues(folds, accumulators.map(({ value }) => value), place);
+  }
+
+  #foldValues(folds: readonly Fold[], exprs: readonly Expr[], place: string): void {
+    const { code, library, names } = this.#module;
+    const values = this.#writer.values(exprs);
     folds.forEach((fold, at) => {
       const text = values[at] ?? "";
       if (fold.place === undefined) return foldIn(code, library, fold, text, place);
@@ -271,6 +290,11 @@ class LoopKernelWriter {
   }
 
   #loopTogether(statement: Loop): void {
+    const pass = this.#kept.get(statement);
+    if (pass !== undefined) {
+      this.#writeOut(pass, ({ stores }) => stores.forEach((store) => this.#store(store)));
+      return;
+    }
     if (!isIndependent(statement, this.#kernel)) {
       this.#writer.scope(() =>
         this.#forLoop(statement.range, () => this.#together(statement.body))
@@ -287,9 +311,14 @@ class LoopKernelWriter {
       return this.#reduceAlone(statement);
     }
     const folds = this.#declareFolds(statement);
-    this.#writer.scope(() =>
-      this.#sharedOut(statement.ranges, (place) => this.#foldOnce(statement, folds, place))
-    );
+    const pass = this.#kept.get(statement);
+    if (pass === undefined) {
+      this.#writer.scope(() =>
+        this.#sharedOut(statement.ranges, (place) => this.#foldOnce(statement, folds, place))
+      );
+    } else {
+      this.#writeOut(pass, ({ values }, place) => this.#foldValues(folds, values, place));
+    }
     const { columns, lanes } = this.#grid;
     const inSubgroups = (fold: Fold) => columns === 1 && foldsInSubgroups(fold.accumulator);
     // Not inside of a loop: there Mesa 22's driver in software never comes to an end.
@@ -304,6 +333,29 @@ class LoopKernelWriter {
       if (others.length > 0) meetLanes(code, library, this.#shared, others, this.#grid);
     }
     this.#bindFolds(folds);
+  }
+
+  /** A pass over a row, element by element; `body` gets each one's number in the row. */
+  #writeOut(
+    { start, end, elements }: KeptPass,
+    body: (element: KeptElement, place: string) => void,
+  ): void {
+    const { code } = this.#module;
+    for (const element of elements) {
+      const { variable, offset, partial } = element;
+      let name = this.#places.get(variable);
+      if (name === undefined) {
+        name = this.#writer.declare(variable);
+        this.#places.set(variable, name);
+        code.add(`let ${name} = ${sumOf("i32(lane)", start + offset)};`);
+      }
+      const place = start === 0 ? name : `(${name} - ${start})`;
+      if (partial) {
+        code.block(`if (${name} < ${end})`, () => this.#writer.scope(() => body(element, place)));
+      } else {
+        body(element, place);
+      }
+    }
   }
 
   /** Loops whose iterations the lanes share out; `body` gets the flat number of each. */
@@ -339,51 +391,4 @@ class LoopKernelWriter {
       body(flat);
     });
   }
-}
-
-/** The loops from this one inwards that can be shared out as one, and what the innermost does. */
-function independentNest(loop: Loop, kernel: PlainLoopKernel) {
-  const ranges = [loop.range];
-  let body = loop.body;
-  for (;;) {
-    const [only] = body;
-    const exact = ranges.every((range) => tripsOf(range)?.exact === true);
-    if (body.length !== 1 || only?.kind !== "loop" || !exact) break;
-    if (!isIndependent(only, kernel) || tripsOf(only.range)?.exact !== true) break;
-    ranges.push(only.range);
-    body = only.body;
-  }
-  return { ranges, body };
-}
-
-function exchangedBuffers(
-  body: readonly Statement[],
-  regionOf: (buffer: number) => number | undefined,
-): Set<number> {
-  const written = new Set<number>();
-  const read = new Set<number | undefined>();
-  const visit = (statements: readonly Statement[]): void => {
-    for (const statement of statements) {
-      visitExpressions(rootsOf(statement), (expr) => {
-        if (expr.kind === "load") read.add(regionOf(expr.buffer));
-      });
-      if (statement.kind === "accumulate") read.add(regionOf(statement.buffer));
-      if (statement.kind === "accumulate" || statement.kind === "store") {
-        written.add(statement.buffer);
-      }
-      if (statement.kind === "loop" || statement.kind === "reduce") visit(statement.body);
-    }
-  };
-  visit(body);
-  return new Set([...written].filter((buffer) => read.has(regionOf(buffer))));
-}
-
-function writesAny(body: readonly Statement[], buffers: ReadonlySet<number>): boolean {
-  return body.some((statement) => {
-    if (statement.kind === "store" || statement.kind === "accumulate") {
-      return buffers.has(statement.buffer);
-    }
-    return (statement.kind === "loop" || statement.kind === "reduce") &&
-      writesAny(statement.body, buffers);
-  });
 }

@@ -113,10 +113,13 @@ export class SharedArrays {
   }
 }
 
-/** A workgroup's shape: items side by side, each the work of some lanes. */
+/** A workgroup's shape: items, each the work of some lanes. */
 export interface LaneGrid {
+  /** Items side by side along x, whose lanes are along y; where there is one, its lanes are along x. */
   readonly columns: number;
   readonly lanes: number;
+  /** Items one after the other along x, the lanes of each a subgroup; one where there are columns. */
+  readonly rows: number;
 }
 
 /** Whether subgroups fold this: of sums alone WGSL says enough, and the order is the device's own. */
@@ -162,7 +165,7 @@ export function meetLanes(
   library: Library,
   shared: SharedArrays,
   folds: readonly Fold[],
-  { columns, lanes }: LaneGrid,
+  { columns, lanes }: Omit<LaneGrid, "rows">,
 ): void {
   const at = (lane: string) => columns === 1 ? lane : `(${lane}) * ${columns}u + column`;
   const arrays = new Map<string, number>();

@@ -39,8 +39,24 @@ fn main(
   let item = i32(group.x);
   let r = item;
   var acc0: f32 = -infinity_f32();
-  for (var c = i32(lane); c < 200; c += 64) {
-    acc0 = max_f32(acc0, in0[((r * 200) + c)]);
+  let column_0 = i32(lane);
+  let mul_value = (r * 200);
+  let add_value = (mul_value + column_0);
+  let in0_value = in0[add_value];
+  acc0 = max_f32(acc0, in0_value);
+  let column_64 = i32(lane) + 64;
+  let add_value_1 = (mul_value + column_64);
+  let in0_value_1 = in0[add_value_1];
+  acc0 = max_f32(acc0, in0_value_1);
+  let column_128 = i32(lane) + 128;
+  let add_value_2 = (mul_value + column_128);
+  let in0_value_2 = in0[add_value_2];
+  acc0 = max_f32(acc0, in0_value_2);
+  let column_192 = i32(lane) + 192;
+  if (column_192 < 200) {
+    let add_value_3 = (mul_value + column_192);
+    let in0_value_3 = in0[add_value_3];
+    acc0 = max_f32(acc0, in0_value_3);
   }
   shared_f32[lane] = acc0;
   workgroupBarrier();
@@ -53,8 +69,17 @@ fn main(
   acc0 = shared_f32[0u];
   workgroupBarrier();
   var acc1: f32 = 0.0;
-  for (var c_1 = i32(lane); c_1 < 200; c_1 += 64) {
-    acc1 = acc1 + exp_f32((in0[((r * 200) + c_1)] - acc0));
+  let exp_value = exp_f32((in0_value - acc0));
+  acc1 = acc1 + exp_value;
+  let exp_value_1 = exp_f32((in0_value_1 - acc0));
+  acc1 = acc1 + exp_value_1;
+  let exp_value_2 = exp_f32((in0_value_2 - acc0));
+  acc1 = acc1 + exp_value_2;
+  if (column_192 < 200) {
+    let add_value_4 = (mul_value + column_192);
+    let in0_value_4 = in0[add_value_4];
+    let exp_value_3 = exp_f32((in0_value_4 - acc0));
+    acc1 = acc1 + exp_value_3;
   }
   shared_f32[lane] = acc1;
   workgroupBarrier();
@@ -66,8 +91,14 @@ fn main(
   }
   acc1 = shared_f32[0u];
   workgroupBarrier();
-  for (var c_2 = i32(lane); c_2 < 200; c_2 += 64) {
-    let add_value = ((r * 200) + c_2);
-    out1[add_value] = (exp_f32((in0[add_value] - acc0)) * (1.0 / acc1));
+  let reciprocal_value = (1.0 / acc1);
+  out1[add_value] = (exp_value * reciprocal_value);
+  out1[add_value_1] = (exp_value_1 * reciprocal_value);
+  out1[add_value_2] = (exp_value_2 * reciprocal_value);
+  if (column_192 < 200) {
+    let add_value_5 = (mul_value + column_192);
+    let in0_value_5 = in0[add_value_5];
+    let exp_value_4 = exp_f32((in0_value_5 - acc0));
+    out1[add_value_5] = (exp_value_4 * reciprocal_value);
   }
 }
