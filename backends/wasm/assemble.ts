@@ -10,7 +10,6 @@ import type { AddressType } from "./address_instructions.ts";
 import { emitBarrier, type Spins, stepAddress } from "./barrier.ts";
 import {
   ADDRESS_UNIT,
-  argumentsOffset,
   boundBuffers,
   COMMAND,
   type Command,
@@ -104,7 +103,7 @@ function assembleWith(
   const layout = layoutMemory(program, emitted, draft, options.threads);
   const table = emitted.flatMap((kernel, index) =>
     kernel.phases.map(({ functionIndex }) =>
-      emitTrampoline(module, program.kernels[index], functionIndex, layout, options.threads)
+      emitTrampoline(module, program.kernels[index], functionIndex, layout)
     )
   );
   module.table(table.length === 0 ? [stalled] : table);
@@ -124,7 +123,6 @@ function emitTrampoline(
   kernel: Kernel | undefined,
   functionIndex: number,
   { sharedScratch }: MemoryLayout,
-  threads: number,
 ): number {
   const f = module.function(`call ${kernel?.name}`, CALL_TYPE);
   const [lo, hi, command, privateScratch] = [f.param(0), f.param(1), f.param(2), f.param(3)];
@@ -133,7 +131,7 @@ function emitTrampoline(
   const buffers = boundBuffers(kernel).length;
   const sizes = kernel?.kind === "loops" ? kernel.sizes?.length ?? 0 : 0;
   for (let index = 0; index < buffers + sizes; index++) {
-    loadWord(f, command, argumentsOffset(threads) + 4 * index);
+    loadWord(f, command, COMMAND.arguments + 4 * index);
     if (index < buffers) f.address.times(ADDRESS_UNIT[f.address.type]);
   }
   f.get(privateScratch);
@@ -142,7 +140,7 @@ function emitTrampoline(
   return f.index;
 }
 
-/** Emits `run(start, end, thread, mayBlock)`. Each command says which units a thread does. */
+/** Emits `run(start, end, thread, mayBlock)`. Each command says how its units are shared. */
 function emitRun(
   module: ModuleBuilder,
   layout: MemoryLayout,
@@ -154,8 +152,6 @@ function emitRun(
   const f = module.function("run", { params: ["i32", "i32", "i32", "i32"], results: [] });
   const [command, end, thread, mayBlock] = [f.param(0), f.param(1), f.param(2), f.param(3)];
   const share = f.local("i32");
-  const lo = f.local("i32");
-  const hi = f.local("i32");
   const meet = (): void => {
     if (barrier === undefined) return;
     f.get(mayBlock);
@@ -173,28 +169,12 @@ function emitRun(
       }
       noteStep(f, thread, command);
       f.get(thread);
-      f.i32.const(4);
-      f.i32.mul();
-      f.get(command);
-      f.i32.add();
       f.set(share);
-      loadWord(f, share, COMMAND.bounds);
-      f.set(lo);
-      loadWord(f, share, COMMAND.bounds + 4);
-      f.set(hi);
-      f.get(lo);
-      f.get(hi);
-      f.i32.lt_u();
-      f.if(() => {
-        f.get(lo);
-        f.get(hi);
-        f.get(command);
-        f.get(thread);
-        f.address.times(layout.privateStride);
-        f.address.const(layout.privateScratch);
-        f.address.add();
-        loadWord(f, command, COMMAND.function);
-        f.callIndirect(CALL_TYPE);
+      f.loop((again) => {
+        runShare(f, layout, { command, share, thread });
+        if (threads === 1) return;
+        takeShare(f, { command, share, threads });
+        f.brIf(again);
       });
       f.get(command);
       loadWord(f, command, COMMAND.words);
@@ -208,6 +188,80 @@ function emitRun(
 }
 
 type LocalOf = ReturnType<FunctionBuilder["param"]>;
+
+interface ShareLocals {
+  readonly command: LocalOf;
+  /** Which of the command's shares. */
+  readonly share: LocalOf;
+}
+
+/** Calls the command's function with the units of a share, if it has any. */
+function runShare(
+  f: FunctionBuilder,
+  layout: MemoryLayout,
+  { command, share, thread }: ShareLocals & { readonly thread: LocalOf },
+): void {
+  const bounds = f.local("i32");
+  const range = (): void => {
+    loadWord(f, bounds, 0);
+    loadWord(f, bounds, 4);
+  };
+  f.get(share);
+  f.i32.const(4);
+  f.i32.mul();
+  loadWord(f, command, COMMAND.bounds);
+  f.i32.add();
+  f.get(command);
+  f.i32.add();
+  f.set(bounds);
+  range();
+  f.i32.lt_u();
+  f.if(() => {
+    range();
+    f.get(command);
+    f.get(thread);
+    f.address.times(layout.privateStride);
+    f.address.const(layout.privateScratch);
+    f.address.add();
+    loadWord(f, command, COMMAND.function);
+    f.callIndirect(CALL_TYPE);
+  });
+}
+
+/**
+ * Sets `share` to one that no thread has, and pushes whether there was one. Every thread asks until there
+ * is none; the last of them to be told so leaves the count at 0 for the next run.
+ */
+function takeShare(
+  f: FunctionBuilder,
+  { command, share, threads }: ShareLocals & { readonly threads: number },
+): void {
+  const getShares = () => loadWord(f, command, COMMAND.shares);
+  const onRequests = (value: number, act: "rmw_add" | "store"): void => {
+    f.get(command);
+    f.address.times(1);
+    f.i32.const(value);
+    f.atomic[act](COMMAND.requests);
+  };
+  getShares();
+  f.tee(share);
+  f.i32.const(threads);
+  f.i32.gt_u();
+  f.if(() => {
+    onRequests(1, "rmw_add");
+    f.i32.const(threads);
+    f.i32.add();
+    f.tee(share);
+    getShares();
+    f.i32.sub();
+    f.i32.const(threads - 1);
+    f.i32.eq();
+    f.if(() => onRequests(0, "store"));
+  });
+  f.get(share);
+  getShares();
+  f.i32.lt_u();
+}
 
 /** Stores the command's step in the thread's control word, so that a trap can be told where from. */
 function noteStep(f: FunctionBuilder, thread: LocalOf, command: LocalOf): void {

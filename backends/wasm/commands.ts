@@ -7,7 +7,7 @@ import type { Program, ProgramStep, StepMember } from "../../compiler/program.ts
 import { sizeIn } from "../../compiler/sizes.ts";
 import type { AddressType } from "./address_instructions.ts";
 import { controlBytes } from "./barrier.ts";
-import type { EmittedKernel } from "./templates/template.ts";
+import type { EmittedKernel, KernelPhase } from "./templates/template.ts";
 
 /** Byte addresses in a program's memory. */
 export interface MemoryLayout {
@@ -37,27 +37,25 @@ export const MAX_MEMORY_BYTES: Readonly<Record<AddressType, number>> = {
   i64: 2 ** 34,
 };
 
-/**
- * Byte offsets in a command. From `bounds` on stand the unit at which each thread begins and the one
- * at which the last ends; then the buffers' addresses (wide ones as multiples of
- * {@linkcode ADDRESS_UNIT}), then the sizes.
- */
+/** Byte offsets in a command, whose units are divided into shares: one a thread, and what is left. */
 export const COMMAND = {
   words: 0,
   function: 4,
   step: 8,
   barrier: 12,
-  bounds: 16,
+  /** How many shares there are. */
+  shares: 16,
+  /** Counts the threads' requests for another share. */
+  requests: 20,
+  /** How far from the command's beginning stand the units at which shares begin, and the last's end. */
+  bounds: 24,
+  /** The buffers' addresses (wide ones as multiples of {@linkcode ADDRESS_UNIT}), then the sizes. */
+  arguments: 28,
 } as const;
 const ALIGNMENT = 64;
 
 /** What the buffers' addresses are multiples of: in a word it counts what no 32 bits could. */
 export const ADDRESS_UNIT: Readonly<Record<AddressType, number>> = { i32: 1, i64: ALIGNMENT };
-
-/** Where in a command its arguments, the buffers' addresses and sizes, begin. */
-export function argumentsOffset(threads: number): number {
-  return COMMAND.bounds + 4 * (threads + 1);
-}
 
 /** A command before addresses are known. */
 export interface DraftCommand {
@@ -65,7 +63,10 @@ export interface DraftCommand {
   readonly step: number;
   readonly member: StepMember;
   readonly barrier: boolean;
-  /** The unit at which each thread begins, and the one at which the last ends. */
+  /**
+   * The units at which shares begin, and the one at which the last ends. The first shares are the
+   * threads' own; the others go to whoever is done first.
+   */
   readonly bounds: readonly number[];
 }
 
@@ -92,7 +93,7 @@ export function planCommands(
     const first = requireAt(firstPhase, step.kernel, "kernel");
     let started = false;
     kernel.phases.forEach((phase, phaseIndex) => {
-      const shares = shareUnits(program, step, phase.units, threads);
+      const shares = shareUnits(program, step, phase, threads);
       if (shares.length === 0) return;
       const barrier = started || hazards.conflict(accesses);
       if (barrier) hazards.clear();
@@ -113,6 +114,11 @@ export function planCommands(
   return commands;
 }
 
+interface Shares {
+  readonly member: StepMember;
+  readonly bounds: number[];
+}
+
 /**
  * Divides a phase's units, all members' in a row, among the threads: so that each gets its share of
  * the elements that the members' buffers have, whatever the members' sizes. Members without units are
@@ -121,9 +127,14 @@ export function planCommands(
 function shareUnits(
   program: Program,
   { kernel, members }: ProgramStep,
-  units: Size,
+  { units, grain }: KernelPhase<Size>,
   threads: number,
-): { member: StepMember; bounds: number[] }[] {
+): Shares[] {
+  const [only] = members;
+  if (typeof units === "number" && grain !== undefined && only !== undefined) {
+    const bounds = members.length === 1 ? takenAsTheyCome(units, grain, threads) : undefined;
+    if (bounds !== undefined) return [{ member: only, bounds }];
+  }
   const declared = requireAt(program.kernels, kernel, "kernel");
   const names = declared.kind === "loops" ? declared.sizes : undefined;
   const working = members.map((member) => {
@@ -143,6 +154,27 @@ function shareUnits(
     before += work;
     return { member, bounds };
   });
+}
+
+/** The part of the units that threads have to themselves. */
+const OWN = 3 / 4;
+/** Grains a thread below which nothing is left over to be taken. */
+const MIN_GRAINS = 4;
+
+/**
+ * Cores are not equally fast: by their kind, by what others do on them, and from one moment to the next.
+ * Each thread has a share of its own; the rest is for whoever is done, in ever smaller shares.
+ */
+function takenAsTheyCome(units: number, grain: number, threads: number): number[] | undefined {
+  const grains = Math.ceil(units / grain);
+  if (threads === 1 || grains < MIN_GRAINS * threads) return undefined;
+  const own = Math.floor(OWN * grains / threads);
+  const bounds = Array.from({ length: threads + 1 }, (_, thread) => own * thread);
+  for (let at = own * threads; at < grains;) {
+    at += Math.max(Math.floor((grains - at) / (2 * threads)), 1);
+    bounds.push(at);
+  }
+  return bounds.map((at) => Math.min(at * grain, units));
 }
 
 interface MemoryAccess {
@@ -215,7 +247,11 @@ function aligned(bytes: number): number {
 }
 
 function bytesOf({ bounds, member }: DraftCommand): number {
-  return argumentsOffset(bounds.length - 1) + 4 * (member.buffers.length + member.sizes.length);
+  return boundsOffset(member) + 4 * bounds.length;
+}
+
+function boundsOffset({ buffers, sizes }: StepMember): number {
+  return COMMAND.arguments + 4 * (buffers.length + sizes.length);
 }
 
 export function encodeCommands(
@@ -235,7 +271,9 @@ export function encodeCommands(
       throw new RangeError(`Buffer ${index} is at ${offset}: wanted a multiple of ${unit}`);
     });
     const size = bytesOf(command);
-    words.push(size, tableIndex, step, barrier ? 1 : 0, ...bounds, ...addresses, ...member.sizes);
+    words.push(size, tableIndex, step, barrier ? 1 : 0);
+    words.push(bounds.length - 1, 0, boundsOffset(member));
+    words.push(...addresses, ...member.sizes, ...bounds);
     return { start, end: start + size, step, barrier };
   });
   // Addresses beyond 2 GiB wrap to negative words, which WebAssembly reads as unsigned.

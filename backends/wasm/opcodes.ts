@@ -32,9 +32,6 @@ export const I32_OPS = {
   le_u: 0x4d,
   ge_s: 0x4e,
   ge_u: 0x4f,
-  clz: 0x67,
-  ctz: 0x68,
-  popcnt: 0x69,
   add: 0x6a,
   sub: 0x6b,
   mul: 0x6c,
@@ -48,12 +45,8 @@ export const I32_OPS = {
   shl: 0x74,
   shr_s: 0x75,
   shr_u: 0x76,
-  rotl: 0x77,
-  rotr: 0x78,
   wrap_i64: 0xa7,
   reinterpret_f32: 0xbc,
-  extend8_s: 0xc0,
-  extend16_s: 0xc1,
 } as const;
 
 /** `i64.*` without immediates: what address arithmetic and hashing need. */
@@ -80,7 +73,6 @@ export const I64_OPS = {
   shr_u: 0x88,
   extend_i32_s: 0xac,
   extend_i32_u: 0xad,
-  reinterpret_f64: 0xbd,
 } as const;
 
 /** `f32.*` without immediates. */
@@ -136,15 +128,12 @@ export const F64_OPS = {
   convert_i32_u: 0xb8,
   convert_i64_s: 0xb9,
   promote_f32: 0xbb,
-  reinterpret_i64: 0xbf,
 } as const;
 
 /** Saturating conversions `i32.trunc_sat_*` (prefix 0xfc). */
 export const TRUNC_SAT_OPS = {
   trunc_sat_f32_s: 0,
   trunc_sat_f32_u: 1,
-  trunc_sat_f64_s: 2,
-  trunc_sat_f64_u: 3,
 } as const;
 
 /** Scalar loads: opcode and natural alignment in bytes. */
@@ -211,17 +200,11 @@ export const V128_OPS = {
 
 /** `i8x16.*` (prefix 0xfd) without immediates. */
 export const I8X16_OPS = {
-  swizzle: 14,
   splat: 15,
   eq: 35,
   ne: 36,
   abs: 96,
   neg: 97,
-  popcnt: 98,
-  all_true: 99,
-  bitmask: 100,
-  narrow_i16x8_s: 101,
-  narrow_i16x8_u: 102,
   shl: 107,
   shr_s: 108,
   shr_u: 109,
@@ -231,7 +214,6 @@ export const I8X16_OPS = {
   min_u: 119,
   max_s: 120,
   max_u: 121,
-  relaxed_swizzle: 0x100,
 } as const;
 
 /** `i16x8.*` (prefix 0xfd) without immediates. */
@@ -249,14 +231,7 @@ export const I16X8_OPS = {
   ge_u: 54,
   abs: 128,
   neg: 129,
-  all_true: 131,
-  bitmask: 132,
-  narrow_i32x4_s: 133,
   narrow_i32x4_u: 134,
-  extend_low_i8x16_s: 135,
-  extend_high_i8x16_s: 136,
-  extend_low_i8x16_u: 137,
-  extend_high_i8x16_u: 138,
   shl: 139,
   shr_s: 140,
   shr_u: 141,
@@ -267,10 +242,6 @@ export const I16X8_OPS = {
   min_u: 151,
   max_s: 152,
   max_u: 153,
-  extmul_low_i8x16_s: 156,
-  extmul_high_i8x16_s: 157,
-  extmul_low_i8x16_u: 158,
-  extmul_high_i8x16_u: 159,
 } as const;
 
 /** `i32x4.*` (prefix 0xfd) without immediates. */
@@ -288,12 +259,6 @@ export const I32X4_OPS = {
   ge_u: 64,
   abs: 160,
   neg: 161,
-  all_true: 163,
-  bitmask: 164,
-  extend_low_i16x8_s: 167,
-  extend_high_i16x8_s: 168,
-  extend_low_i16x8_u: 169,
-  extend_high_i16x8_u: 170,
   shl: 171,
   shr_s: 172,
   shr_u: 173,
@@ -304,19 +269,8 @@ export const I32X4_OPS = {
   min_u: 183,
   max_s: 184,
   max_u: 185,
-  dot_i16x8_s: 186,
-  extmul_low_i16x8_s: 188,
-  extmul_high_i16x8_s: 189,
-  extmul_low_i16x8_u: 190,
-  extmul_high_i16x8_u: 191,
   trunc_sat_f32x4_s: 248,
   trunc_sat_f32x4_u: 249,
-  trunc_sat_f64x2_s_zero: 252,
-  trunc_sat_f64x2_u_zero: 253,
-  relaxed_trunc_f32x4_s: 0x101,
-  relaxed_trunc_f32x4_u: 0x102,
-  relaxed_laneselect: 0x10b,
-  relaxed_dot_i8x16_i7x16_add_s: 0x113,
 } as const;
 
 /** `i64x2.*` (prefix 0xfd) without immediates. */
@@ -324,12 +278,6 @@ export const I64X2_OPS = {
   splat: 18,
   abs: 192,
   neg: 193,
-  all_true: 195,
-  bitmask: 196,
-  extend_low_i32x4_s: 199,
-  extend_high_i32x4_s: 200,
-  extend_low_i32x4_u: 201,
-  extend_high_i32x4_u: 202,
   shl: 203,
   shr_s: 204,
   shr_u: 205,
@@ -342,10 +290,7 @@ export const I64X2_OPS = {
   gt_s: 217,
   le_s: 218,
   ge_s: 219,
-  extmul_low_i32x4_s: 220,
   extmul_high_i32x4_s: 221,
-  extmul_low_i32x4_u: 222,
-  extmul_high_i32x4_u: 223,
 } as const;
 
 /** `f32x4.*` (prefix 0xfd) without immediates. */
@@ -377,8 +322,6 @@ export const F32X4_OPS = {
   convert_i32x4_u: 251,
   relaxed_madd: 0x105,
   relaxed_nmadd: 0x106,
-  relaxed_min: 0x10d,
-  relaxed_max: 0x10e,
 } as const;
 
 /** `f64x2.*` (prefix 0xfd) without immediates. */
@@ -406,12 +349,8 @@ export const F64X2_OPS = {
   max: 245,
   pmin: 246,
   pmax: 247,
-  convert_low_i32x4_s: 254,
-  convert_low_i32x4_u: 255,
   relaxed_madd: 0x107,
   relaxed_nmadd: 0x108,
-  relaxed_min: 0x10f,
-  relaxed_max: 0x110,
 } as const;
 
 /** Instructions with a lane immediate (prefix 0xfd), by namespace. */
@@ -429,10 +368,5 @@ export const I32_ATOMIC_OPS = {
   load: 0x10,
   store: 0x17,
   rmw_add: 0x1e,
-  rmw_sub: 0x25,
-  rmw_and: 0x2c,
-  rmw_or: 0x33,
-  rmw_xor: 0x3a,
-  rmw_xchg: 0x41,
   rmw_cmpxchg: 0x48,
 } as const;

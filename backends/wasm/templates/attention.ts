@@ -158,7 +158,11 @@ class AttentionEmitter {
       increment(f, fn.lo, 1);
     });
     return {
-      phases: [{ functionIndex: f.index, units: this.#entries * this.#queryBlocks }],
+      phases: [{
+        functionIndex: f.index,
+        units: this.#entries * this.#queryBlocks,
+        grain: this.#queryBlocks,
+      }],
       privateScratchBytes: this.#layout.bytes,
       sharedScratchBytes: 0,
     };

@@ -198,7 +198,7 @@ class GradEmitter {
       increment(f, fn.lo, 1);
     });
     return {
-      phase: { functionIndex: f.index, units: this.#units },
+      phase: { functionIndex: f.index, units: this.#units, grain: 1 },
       scratchBytes: this.#layout.bytes,
       normSums: this.#normSums,
     };

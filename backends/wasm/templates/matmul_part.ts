@@ -79,6 +79,7 @@ class PartEmitter {
   readonly #tile: Microkernel;
   readonly #blocking: Blocking;
   readonly #grid: UnitGrid;
+  readonly #packsRows: boolean;
   readonly #layout = new ScratchLayout();
   readonly #terms: readonly TermEmitter[];
 
@@ -109,6 +110,7 @@ class PartEmitter {
         share,
       });
     this.#grid = new UnitGrid(this.#extents, this.#blocking);
+    this.#packsRows = !isThin && axes.some(packsRows);
     this.#terms = isThin ? this.#thinTerms(axes) : this.#packedTerms(axes);
   }
 
@@ -130,10 +132,11 @@ class PartEmitter {
     const { rows, rowGroup, tileRows, k, columnsStay } = this.#blocking;
     const columns = this.#runColumns;
     const longest = Math.max(...k);
-    const packs = axes.some(packsRows);
     const packsColumns = !this.#part.terms.every((term) => this.#isStored(term));
     const packedAt = {
-      left: this.#layout.reserve(packs ? packedRowsBytes({ rows, rowGroup, k: longest }) : 0),
+      left: this.#layout.reserve(
+        this.#packsRows ? packedRowsBytes({ rows, rowGroup, k: longest }) : 0,
+      ),
       right: columnsStay
         ? undefined
         : this.#layout.reserve(packsColumns ? packedColumnsBytes(columns, longest) : 0),
@@ -172,9 +175,10 @@ class PartEmitter {
     const epilogue = emitEpilogue(this.#module, this.#part, this.#roles, shape, this.#options);
     const products = this.#emitProducts(epilogue);
     const { units } = this.#grid;
+    const grain = this.#grain;
     if (kSlices === 1) {
       return {
-        phases: [{ functionIndex: products, units }],
+        phases: [{ functionIndex: products, units, grain }],
         privateScratchBytes: this.#layout.bytes,
         sharedScratchBytes: 0,
       };
@@ -183,12 +187,19 @@ class PartEmitter {
     const sums = { slices: kSlices, batch, rows: m, columns: n, rowBytes: 4 * shape.columns };
     return {
       phases: [
-        { functionIndex: products, units },
+        { functionIndex: products, units, grain },
         emitAddSlices(this.#module, this.#options, sums, epilogue),
       ],
       privateScratchBytes: this.#layout.bytes,
       sharedScratchBytes: slicesBytes(sums),
     };
+  }
+
+  /** Units that share packed columns or, in a run, packed rows. */
+  get #grain(): number {
+    const { columnsStay, run } = this.#blocking;
+    if (columnsStay) return this.#grid.rowBlocks;
+    return this.#packsRows ? run : 1;
   }
 
   /** Emits the phase that makes the products, and runs the epilogue unless k is in slices. */

@@ -41,7 +41,11 @@ export function runSideBySide(
       units += phase.units;
       return [{ ...phase, firstUnit, sharedOffset: sharedOffsets[position] ?? 0 }];
     });
-    return { functionIndex: emitDispatch(module, `${name}_phase${index}`, buffers, shares), units };
+    const functionIndex = emitDispatch(module, `${name}_phase${index}`, buffers, shares);
+    const grain = shares.every((share) => share.grain !== undefined)
+      ? { grain: Math.max(...shares.map((share) => share.grain ?? 1)) }
+      : {};
+    return { functionIndex, units, ...grain };
   });
   return {
     phases,

@@ -32,6 +32,11 @@ export interface KernelPhase<Units extends Size = number> {
   readonly functionIndex: number;
   /** How many work units there are. They may run in any order and on any thread. */
   readonly units: Units;
+  /**
+   * So many neighbouring units share work, such as packing, when one thread does them in one go. Where it
+   * is given, units are large enough for threads to take them as they come; else each gets its share.
+   */
+  readonly grain?: number;
 }
 
 /**
