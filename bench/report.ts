@@ -65,7 +65,7 @@ export function comparisonText(comparison: Comparison, peaks: readonly MachineRa
     (measurements.length < 2
       ? "nothing to compare the results with"
       : `results within ${difference.toExponential(1)} of each other`);
-  return `${heading}\n${renderTable(COMPARISON_COLUMNS, rows)}\n${
+  return `${heading}\n${renderTable(COMPARISON_COLUMNS, [...rows, ...failures.map(failureRow)])}\n${
     [...measurements.map(noteOf), ...failures.map(failureNote)].join("\n")
   }\n`;
 }
@@ -87,6 +87,12 @@ function noteOf({ system, threads, setting, tried, stable, calm }: Measurement):
   const doubt = (stable ? "" : "; its rate was not stable after the warm-up") +
     (calm ? "" : "; the machine was never at its best meanwhile");
   return `  ${system.name} ${system.version}, threads ${threads}: ${setting}${choice}${doubt}`;
+}
+
+/** A failed system's row: nothing was measured. */
+function failureRow({ system, threads }: Failure): string[] {
+  const measured = COMPARISON_COLUMNS.slice(2).map((_, at) => at === 0 ? "failed" : "-");
+  return [system.name, String(threads), ...measured];
 }
 
 function failureNote({ system, threads, message }: Failure): string {

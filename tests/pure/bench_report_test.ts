@@ -133,6 +133,7 @@ Deno.test("bench: a peer that could not do the work is named, with what it said"
   const text = comparisonText({ ...comparison(measurement({})), failures }, []);
   assert(text.includes(`${ORT_WEB.version}, threads 2: onnxruntime-web failed: RangeError`), text);
   assert(!text.includes("somewhere"));
+  assert(/^onnxruntime-web +2 +failed( +-){6}$/m.test(text), text);
 });
 
 Deno.test("bench: targets are those of the chosen works, reached, missed or not measured", () => {
