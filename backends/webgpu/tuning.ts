@@ -79,11 +79,12 @@ async function hashOf(kernel: MatmulKernel, capabilities: GpuCapabilities): Prom
 
 function emitIn(
   kernel: MatmulKernel,
-  { limits, software, f16 }: GpuCapabilities,
+  { limits, software, f16, subgroups }: GpuCapabilities,
   tile: TileName | undefined,
 ): Dispatch[] {
   const layout = separateBindings(kernel);
-  const options = { layout, limits, software, f16, comment: [], tile: tile && TILES[tile] };
+  const device = { limits, software, f16, subgroups };
+  const options = { layout, ...device, comment: [], tile: tile && TILES[tile] };
   return emitMatmul(kernel, options);
 }
 

@@ -14,7 +14,10 @@ import fc from "../support/fast_check.ts";
 import { moduleOf } from "../support/lowered.ts";
 
 Deno.test("webgpu: tiles fit the least device", () => {
-  for (const tile of Object.values(TILES)) assert(fits(tile, DEFAULT_LIMITS));
+  const subgroups = { directive: true, minSize: 8, maxSize: 8 };
+  for (const tile of Object.values(TILES)) {
+    assert(fits(tile, { limits: DEFAULT_LIMITS, subgroups }));
+  }
 });
 
 /** Whole-number WGSL text as JavaScript computes it. */
@@ -70,13 +73,26 @@ const GOLDEN: Readonly<Record<string, () => Record<string, g.Node>>> = {
       0,
     ),
   }),
+  dense_in_software: () => dense(64, 256),
+  dense_on_gpu: () => dense(2048, 1024),
 };
+
+/** A layer on a driver in software or on a GPU. */
+function dense(rows: number, columns: number): Record<string, g.Node> {
+  const [x, w] = [g.input("x", "f32", [rows, 64]), g.input("w", "f32", [64, columns])];
+  const [bias, residual] = [g.input("b", "f32", [columns]), g.input("r", "f32", [rows, columns])];
+  return { y: g.add(g.add(g.contract("b i, i o -> b o", x, w), bias), residual) };
+}
 
 /** Devices that have more than the least. */
 const DEVICES: Readonly<Record<string, GpuCapabilities>> = {
   half_floats_of_a_type: gpuCapabilities({ f16: true }),
   norm_in_subgroups: gpuCapabilities({
     subgroups: { directive: false, minSize: 32, maxSize: 32 },
+  }),
+  dense_in_software: gpuCapabilities({
+    software: true,
+    subgroups: { directive: true, minSize: 8, maxSize: 8 },
   }),
   row_sums_in_subgroups: gpuCapabilities({
     subgroups: { directive: true, minSize: 8, maxSize: 32 },

@@ -22,8 +22,11 @@ export async function loadGpuKernel<K extends PlainKernel>(
   emit: Emit<K>,
 ): Promise<LoadedGpuKernel> {
   const layout = separateBindings(kernel);
-  const { limits, software } = capabilities;
-  const dispatches = emit(kernel, { layout, limits, software, comment: [kernel.name] });
+  const { limits, software, subgroups } = capabilities;
+  const dispatches = emit(kernel, {
+    ...{ layout, limits, software, subgroups },
+    comment: [kernel.name],
+  });
   const starts: number[] = [];
   let bytes = 0;
   for (const size of layout.regions.flat()) {

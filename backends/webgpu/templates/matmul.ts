@@ -4,7 +4,6 @@
  */
 import type { MatmulKernel, MatmulPart } from "../../../compiler/loop_ir.ts";
 import { assignRoles, type MatmulRoles } from "../../matmul_roles.ts";
-import type { GpuLimits } from "../capabilities.ts";
 import {
   type Dispatch,
   type EmitOptions,
@@ -12,6 +11,7 @@ import {
   groupNumber,
   ModuleWriter,
 } from "../wgsl/module.ts";
+import { wideInEpilogues } from "./epilogue_fours.ts";
 import { Locals } from "./locals.ts";
 import { writeEpilogue } from "./matmul_epilogue.ts";
 import { type OperandView, type Stage, wideBuffers } from "./matmul_operand.ts";
@@ -48,8 +48,13 @@ export function emitMatmul(
   const parts = partsOf(kernel);
   if (parts.length === 0) return [];
   const tile = options.tile ?? chooseTile(parts.map(({ extents }) => extents), options);
-  checkFits(kernel, tile, options.limits);
-  const module = new ModuleWriter(kernel, options, wideBuffers(kernel.buffers, viewsOf(parts)));
+  checkFits(kernel, tile, options);
+  const wide = new Set([
+    ...wideBuffers(kernel.buffers, viewsOf(parts)),
+    ...wideInEpilogues(kernel.buffers, parts),
+  ]);
+  const module = new ModuleWriter(kernel, options, wide);
+  if (tile.sharing > 1) module.enableSubgroups();
   const locals = new Locals(module.names);
   const context = { buffers: module.buffers, locals };
   const prepared = parts.map(({ part, roles, extents }) =>
@@ -59,7 +64,7 @@ export function emitMatmul(
   const functions = parts.flatMap(({ part, roles }, index) => {
     const found = prepared[index];
     if (found === undefined) return [];
-    const epilogue = writeEpilogue(module, locals, part, roles, index);
+    const epilogue = writeEpilogue(module, locals, kernel.buffers, part, roles, index);
     const name = locals.of(`part_${index}`);
     const whole = writePart({ ...context, ...shared, tile }, found, epilogue, name);
     return ["", ...epilogue.lines, "", describePart(found), ...whole];
@@ -100,11 +105,12 @@ function viewsOf(
   );
 }
 
-function checkFits({ name }: MatmulKernel, tile: Tile, limits: GpuLimits): void {
-  if (fits(tile, limits)) return;
+function checkFits({ name }: MatmulKernel, tile: Tile, device: TileDevice): void {
+  if (fits(tile, device)) return;
   throw new RangeError(
     `Kernel ${name} cannot be computed in tiles of ${tile.rows}x${tile.columns}: they take ` +
-      `${invocationsOf(tile)} invocations, or more workgroup memory than the device has`,
+      `${invocationsOf(tile)} invocations, or more workgroup memory than the device has, or ` +
+      `subgroups of a size that it has not`,
   );
 }
 

@@ -35,6 +35,15 @@ export interface OwnElements {
   readonly offset: (at: number) => number;
 }
 
+/** What the invocations of a subgroup load together: each a part of the elements that all compute with. */
+export interface Share {
+  readonly own: OwnElements;
+  /** Invocations of a subgroup. */
+  readonly sharing: number;
+  /** Name of the invocation's place in it. */
+  readonly lane: string;
+}
+
 /** By how many an operand is loaded, and along which axes they lie. */
 type Reading = "free" | "k" | "single";
 
@@ -150,6 +159,63 @@ export class SideReader {
         code.add(`let ${this.#name(`own_${at}_${step}`)} = ${value};`);
       }
     }
+  }
+
+  /** Names the places of what the invocation loads for itself and its neighbours. */
+  writeSharedPlaces(code: Code, { own, sharing, lane }: Share, start: string, fits: boolean): void {
+    if (this.#reading === "free") {
+      const fours = own.count / 4;
+      const first = sumOf(start, `(${lane} % ${fours}) * 4`);
+      this.#freeIndex(code, "at", first, 4, fits);
+      code.add(`let ${this.#name("step")} = ${lane} / ${fours};`);
+      return;
+    }
+    for (let part = 0; part < own.count / sharing; part++) {
+      this.#freeIndex(code, `at_${part}`, sumOf(start, lane, part * sharing), 1, fits);
+    }
+  }
+
+  /** Loads the invocation's part of `steps` steps' elements, for {@linkcode writeHandedOn}. */
+  writeSharedLoads(code: Code, { own, sharing }: Share, k: string, steps: number): void {
+    const each = (part: string, value: string) =>
+      code.add(`let ${this.#name(`part_${part}`)} = ${value};`);
+    const parts = own.count / sharing;
+    if (this.#reading === "free") {
+      const [stepsOfOne, step] = [4 * sharing / own.count, this.#name("step")];
+      for (let part = 0; part < (steps === STEPS ? parts : 1); part++) {
+        const flat = this.#name(`k_${part}`);
+        code.add(`let ${flat} = ${steps === 1 ? k : sumOf(k, step, part * stepsOfOne)};`);
+        each(`${part}`, this.#loadFour("at", this.#view.k.offset(flat)));
+      }
+      return;
+    }
+    const byFours = this.#reading === "k" && steps === STEPS;
+    for (let step = 0; step < (byFours ? 1 : steps); step++) {
+      const offset = this.#kOffset(code, k, step);
+      for (let part = 0; part < parts; part++) {
+        if (byFours) each(`${part}`, this.#loadFour(`at_${part}`, offset));
+        else each(`${part}_${step}`, this.#load(`at_${part}`, offset));
+      }
+    }
+  }
+
+  /** Gets an element of some steps, or four, from who has loaded it; then {@linkcode element} knows it. */
+  writeHandedOn(code: Code, { own, sharing }: Share, at: number, steps: number): void {
+    const get = (name: string, part: string, lane: number) =>
+      code.add(
+        `let ${this.#name(name)} = subgroupBroadcast(${this.#name(`part_${part}`)}, ${lane}u);`,
+      );
+    const place = (unit: number) => [Math.floor(unit / sharing), unit % sharing] as const;
+    if (this.#reading === "free") {
+      for (let step = 0; step < (at % 4 === 0 ? steps : 0); step++) {
+        const [part, lane] = place(step * own.count / 4 + at / 4);
+        get(`own_${at}_${step}`, `${part}`, lane);
+      }
+      return;
+    }
+    const [part, lane] = place(at);
+    if (this.#reading === "k" && steps === STEPS) return get(`own_${at}`, `${part}`, lane);
+    for (let step = 0; step < steps; step++) get(`own_${at}_${step}`, `${part}_${step}`, lane);
   }
 
   /** How far a step of the sum is from the first. */

@@ -8,12 +8,16 @@ import {
   type MatmulContext,
   type OperandView,
   type OwnElements,
+  type Share,
   SideReader,
   type Stage,
   STEPS,
 } from "./matmul_operand.ts";
 import { scaled, sizeOf, Strides, sumOf } from "../wgsl/strides.ts";
 import { type PartExtents, type Tile, workgroupsOf } from "./tile.ts";
+
+/** Vectors of results that a loop hands to the epilogue. */
+const RESULTS_AT_ONCE = 8;
 
 /** What all parts of a kernel share. */
 export interface PartContext extends MatmulContext {
@@ -175,7 +179,7 @@ class PartWriter {
   /** Ends an invocation whose results all lie beyond the edges, if no other waits for it. */
   #writeEarlyEnd(): void {
     const { tile, stages } = this.#context;
-    if (stages !== undefined || tile.slices > 1) return;
+    if (stages !== undefined || tile.slices > 1 || tile.sharing > 1) return;
     const { rows, columns } = this.#part.extents;
     const beyond = (extent: number, size: number, first: string, own: string) =>
       extent % size === 0 ? [] : [`${sumOf(this.#name(first), this.#name(own))} >= ${extent}`];
@@ -208,7 +212,9 @@ class PartWriter {
     for (const side of ["a", "b"] as const) {
       const reader = term[side];
       reader.writeBase(this.#code, this.#name("batch"));
-      if (stages === undefined) {
+      if (side === "a" && tile.sharing > 1) {
+        reader.writeSharedPlaces(this.#code, this.#share, starts.a, fits.a);
+      } else if (stages === undefined) {
         reader.writeOwnPlaces(this.#code, this.#own(side), starts[side], fits[side]);
       } else {
         const lane = this.#name("invocation");
@@ -221,6 +227,11 @@ class PartWriter {
 
   #own(side: "a" | "b"): OwnElements {
     return side === "a" ? this.#rows : this.#columns;
+  }
+
+  get #share(): Share {
+    const { sharing } = this.#context.tile;
+    return { own: this.#rows, sharing, lane: this.#name("invocation") };
   }
 
   /** All steps, without workgroup memory; slices take turns. */
@@ -272,6 +283,7 @@ class PartWriter {
   /** Some steps of the sums: `k` is the first's variable, within the stage where there is one. */
   #writeSteps(term: PreparedTerm, k: string, steps: number): void {
     const { tile, stages } = this.#context;
+    if (tile.sharing > 1) return this.#writeSharedSteps(term, k, steps);
     const form: LoadForm = { staged: stages !== undefined, steps };
     for (const side of ["a", "b"] as const) {
       if (stages === undefined) term[side].writeDirectLoads(this.#code, this.#own(side), k, steps);
@@ -282,6 +294,25 @@ class PartWriter {
         const left = term.a.element(this.#rows, row, step, form);
         for (let four = 0; four < tile.ownColumns / 4; four++) {
           const right = term.b.four(this.#columns, 4 * four, step, form);
+          const sum = this.#sum(row, four);
+          this.#code.add(`${sum} = fma(vec4<f32>(${left}), ${right}, ${sum});`);
+        }
+      }
+    }
+  }
+
+  /** The same where rows are loaded together: what a sum gets is added in one go, while it is at hand. */
+  #writeSharedSteps({ a, b }: PreparedTerm, k: string, steps: number): void {
+    const { tile } = this.#context;
+    const form: LoadForm = { staged: false, steps };
+    a.writeSharedLoads(this.#code, this.#share, k, steps);
+    b.writeDirectLoads(this.#code, this.#columns, k, steps);
+    for (let row = 0; row < tile.ownRows; row++) {
+      a.writeHandedOn(this.#code, this.#share, row, steps);
+      for (let four = 0; four < tile.ownColumns / 4; four++) {
+        for (let step = 0; step < steps; step++) {
+          const left = a.element(this.#rows, row, step, form);
+          const right = b.four(this.#columns, 4 * four, step, form);
           const sum = this.#sum(row, four);
           this.#code.add(`${sum} = fma(vec4<f32>(${left}), ${right}, ${sum});`);
         }
@@ -310,31 +341,46 @@ class PartWriter {
     }
   }
 
-  /** Hands the sums to the epilogue, four at a time: in a loop, since the epilogue may be long. */
+  /**
+   * Hands the sums to the epilogue, four at a time. A long one is in loops, but short ones: drivers
+   * choose among an array's vectors one by one, in code that grows with the array's square.
+   */
   #writeResults(): void {
-    const { tile } = this.#context;
-    const fours = tile.ownColumns / 4;
     const sums = this.#sums();
+    if (this.#epilogue.isShort) {
+      sums.forEach((sum, number) => this.#finish(`${number}`, sum));
+      return;
+    }
     const [results, at] = [this.#name("results"), this.#name("at")];
-    const [row, four] = fours === 1 ? [at, "0"] : [`${at} / ${fours}`, `${at} % ${fours}`];
+    for (let first = 0; first < sums.length; first += RESULTS_AT_ONCE) {
+      const some = sums.slice(first, first + RESULTS_AT_ONCE);
+      this.#code.scope(() => {
+        this.#code.add(`var ${results} = array<vec4<f32>, ${some.length}>(${some.join(", ")});`);
+        this.#code.block(
+          `for (var ${at} = 0; ${at} < ${some.length}; ${at}++)`,
+          () => this.#finish(first === 0 ? at : `(${at} + ${first})`, `${results}[${at}]`),
+        );
+      });
+    }
+  }
+
+  /** Calls the epilogue for four sums: those of this number, known here or not. */
+  #finish(number: string, sums: string): void {
+    const fours = this.#context.tile.ownColumns / 4;
     const apart = this.#columns.offset(4);
+    const known = /^\d+$/.test(number) ? Number(number) : undefined;
+    const row = known === undefined
+      ? fours === 1 ? number : `${number} / ${fours}`
+      : Math.floor(known / fours);
+    const column = known === undefined
+      ? fours === 1 ? "0" : `(${number} % ${fours}) * ${apart}`
+      : known % fours * apart;
     const place = [
       this.#name("batch"),
       sumOf(this.#name("first_row"), this.#name("own_row"), row),
-      sumOf(
-        this.#name("first_column"),
-        this.#name("own_column"),
-        fours === 1 ? "0" : `(${four}) * ${apart}`,
-      ),
+      sumOf(this.#name("first_column"), this.#name("own_column"), column),
     ];
-    this.#code.add(
-      `var ${results} = array<vec4<f32>, ${sums.length}>(${sums.join(", ")});`,
-    );
-    this.#code.block(
-      `for (var ${at} = 0; ${at} < ${sums.length}; ${at}++)`,
-      () =>
-        this.#code.add(`${this.#epilogue.name}(${[...place, `${results}[${at}]`].join(", ")});`),
-    );
+    this.#code.add(`${this.#epilogue.name}(${[...place, sums].join(", ")});`);
   }
 }
 

@@ -1,5 +1,6 @@
 /** How a matmul's result is divided among workgroups and their invocations. */
 import type { GpuLimits } from "../capabilities.ts";
+import type { Subgroups } from "../subgroups.ts";
 
 /** One way to divide the work. All sizes are powers of two. */
 export interface Tile {
@@ -15,6 +16,11 @@ export interface Tile {
   readonly staged: boolean;
   /** Invocations that share out each sum; 1 where operands are staged. */
   readonly slices: number;
+  /**
+   * Invocations, one subgroup, that each load a part of the rows that all of them compute and hand it to
+   * the others; 1 where each loads for itself.
+   */
+  readonly sharing: number;
 }
 
 /** The configurations that there are. */
@@ -31,6 +37,10 @@ export const TILES = {
   /** For few rows. */
   thin: direct(4, 64, 4, 4, 8),
   row: direct(1, 64, 1, 4, 8),
+  /** For a driver in software, to which loads are dear and what lanes exchange costs nothing. */
+  shared: shared(16, 8, 8),
+  largeShared: shared(32, 8, 8),
+  smallShared: shared(8, 4, 8),
 } as const satisfies Readonly<Record<string, Tile>>;
 
 /** Name of a configuration. */
@@ -43,7 +53,7 @@ function staged(
   ownColumns: number,
   depth: number,
 ): Tile {
-  return { rows, columns, ownRows, ownColumns, depth, staged: true, slices: 1 };
+  return { rows, columns, ownRows, ownColumns, depth, staged: true, slices: 1, sharing: 1 };
 }
 
 function direct(
@@ -54,7 +64,12 @@ function direct(
   slices: number,
 ): Tile {
   const whole = { rows, columns, ownRows, ownColumns, slices };
-  return { ...whole, depth: 4, staged: false };
+  return { ...whole, depth: 4, staged: false, sharing: 1 };
+}
+
+/** A workgroup is a subgroup; of the rows each of its invocations loads at least one, four at most. */
+function shared(rows: number, ownColumns: number, sharing: number): Tile {
+  return { ...direct(rows, ownColumns * sharing, rows, ownColumns, 1), sharing };
 }
 
 /** What matters of a device for how work is divided. */
@@ -62,6 +77,8 @@ export interface TileDevice {
   readonly limits: GpuLimits;
   /** Whether it is a processor that runs a driver in software. */
   readonly software: boolean;
+  /** How its shaders use subgroups, if they can. */
+  readonly subgroups?: Subgroups | undefined;
 }
 
 /** Sizes of one part of a matmul. */
@@ -91,15 +108,23 @@ export function workgroupsOf(tile: Tile, { batch, rows, columns }: PartExtents):
 }
 
 /** Whether a device can run it. */
-export function fits(tile: Tile, limits: GpuLimits): boolean {
+export function fits(tile: Tile, { limits, subgroups }: Omit<TileDevice, "software">): boolean {
   const invocations = invocationsOf(tile);
+  const { sharing } = tile;
+  if (sharing > 1 && (subgroups?.minSize !== sharing || subgroups.maxSize !== sharing)) {
+    return false;
+  }
   return invocations <= limits.maxComputeInvocationsPerWorkgroup &&
     invocations <= limits.maxComputeWorkgroupSizeX &&
     workgroupBytes(tile) <= limits.maxComputeWorkgroupStorageSize;
 }
 
 /** With fewer workgroups than this a tile leaves much of a device idle. */
-const BUSY = { large: 128, medium: 48, small: 48, wideDirect: 4 } as const;
+const BUSY = { large: 128, medium: 48, small: 48 } as const;
+/** The same for a driver in software. */
+const BUSY_SOFTWARE = 4;
+/** From so many multiply-adds on a driver in software is to take twice the time over its compilation. */
+const LARGE_WORK = 1 << 26;
 /** A tile may compute this many times as many elements as there are, edges included. */
 const MOST_WASTE = 1.35;
 /** Shorter sums are not worth sharing out. */
@@ -113,7 +138,7 @@ export function chooseTile(parts: readonly PartExtents[], device: TileDevice): T
   const candidates = device.software ? softwareCandidates(parts) : gpuCandidates(parts);
   // One invocation for every row: any device runs it.
   const chosen = [...candidates, TILES.direct, direct(1, 4, 1, 4, 1)]
-    .find((tile) => fits(tile, device.limits));
+    .find((tile) => fits(tile, device));
   if (chosen === undefined) throw new RangeError("The device runs no invocations");
   return chosen;
 }
@@ -125,9 +150,8 @@ export function suitableTiles(parts: readonly PartExtents[], device: TileDevice)
   const names = Object.keys(TILES) as TileName[];
   return names.filter((name) => {
     const tile: Tile = TILES[name];
-    if (!fits(tile, device.limits) || (device.software && (tile.staged || tile.slices > 1))) {
-      return false;
-    }
+    if (!fits(tile, device)) return false;
+    if (device.software ? tile.staged || tile.slices > 1 : tile.sharing > 1) return false;
     if (tile.slices > 1 && !isLong) return false;
     // Half of the rows of a tile may be beyond the edge, not more.
     return tile.ownRows === 1 ? rows <= 4 : rows > 1 && tile.ownRows < 2 * rows;
@@ -156,15 +180,23 @@ function gpuCandidates(parts: readonly PartExtents[]): Tile[] {
 
 /** For a driver in software: workgroup memory is memory like any other, and barriers are slow. */
 function softwareCandidates(parts: readonly PartExtents[]): Tile[] {
-  return [TILES.wideDirect, TILES.direct, TILES.rowDirect].filter((tile) => {
-    const { ownRows, ownColumns } = tile;
+  const { largeShared, shared, smallShared, wideDirect, direct, rowDirect } = TILES;
+  const isLarge = resultsOf(parts) * longestSum(parts) >= LARGE_WORK;
+  return [
+    ...(isLarge ? [largeShared] : []),
+    ...[shared, smallShared, wideDirect, direct, rowDirect],
+  ].filter((tile: Tile) => {
+    // Invocations beyond the edges end at once, if no other waits for what they load.
+    const [rows, columns] = tile.sharing > 1
+      ? [tile.rows, tile.columns]
+      : [tile.ownRows, tile.ownColumns];
     const up = (extent: number, by: number) => Math.ceil(extent / by) * by;
-    // Invocations beyond the edges end at once.
     const computed = total(
       parts,
-      ({ batch, rows, columns }) => batch * up(rows, ownRows) * up(columns, ownColumns),
+      (part) => part.batch * up(part.rows, rows) * up(part.columns, columns),
     );
-    const busy = tile !== TILES.wideDirect || groupsOf(tile, parts) >= BUSY.wideDirect;
+    const busy = tile === direct || tile === rowDirect ||
+      groupsOf(tile, parts) >= BUSY_SOFTWARE;
     return busy && computed <= MOST_WASTE * resultsOf(parts);
   });
 }

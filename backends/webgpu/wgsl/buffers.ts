@@ -53,14 +53,20 @@ function elementOf(buffers: readonly KernelBuffer[], hasF16: boolean): Element {
   return elements.size === 1 && only !== undefined ? only : "u32";
 }
 
-/** Whether the binding can be an array of vec4: all in it are f32 that are only read, in whole fours. */
+/**
+ * Whether the binding can be an array of vec4: all in it are f32 that are only read, or stored by fours,
+ * in whole fours.
+ */
 function canBeWide(
   buffers: readonly KernelBuffer[],
   places: readonly (BufferPlace | undefined)[],
   bytes: number,
+  wide: ReadonlySet<KernelBuffer>,
 ): boolean {
   return bytes % 16 === 0 &&
-    buffers.every(({ dtype, access }) => dtype === "f32" && access === "read") &&
+    buffers.every((buffer) =>
+      buffer.dtype === "f32" && (buffer.access === "read" || wide.has(buffer))
+    ) &&
     places.every((place) => (place?.offset ?? 0) % 16 === 0);
 }
 
@@ -78,7 +84,8 @@ export class WgslBuffers {
   readonly #functions = new Map<string, { readonly name: string; readonly text: string }>();
 
   /**
-   * @param wide Buffers that are best read by fours; {@linkcode isWide} tells which of them can be.
+   * @param wide Buffers that are best read, or are only stored, by fours; {@linkcode isWide} tells which
+   * of them can be.
    * @param f16 Whether shaders have 16-bit floats.
    */
   constructor(
@@ -102,7 +109,7 @@ export class WgslBuffers {
       const here = bound.filter((_, at) => layout.places[at]?.region === region);
       const places = layout.places.filter((place) => place.region === region);
       const byFours = parts.length === 1 && here.some((buffer) => wide.has(buffer)) &&
-        canBeWide(here, places, parts[0] ?? 0);
+        canBeWide(here, places, parts[0] ?? 0, wide);
       const name = [...new Set(here.map((buffer) => buffer.name))].slice(0, 3).join("_");
       return parts.map((bytes) => ({
         name: names.unique(name || "unused"),
@@ -148,6 +155,12 @@ export class WgslBuffers {
   loadFour(buffer: number, index: string): string {
     const { base } = this.#at(buffer);
     return `${this.nameOf(buffer)}[(${shifted(index, base)}) >> 2u]`;
+  }
+
+  /** A statement that stores four elements, a vec4, from such an index on; of a wide buffer. */
+  storeFour(buffer: number, index: string, values: string): string {
+    const { base } = this.#at(buffer);
+    return `${this.nameOf(buffer)}[(${shifted(index, base)}) >> 2u] = ${values};`;
   }
 
   /** The element at an index (text of type i32), as its scalar type. */

@@ -52,6 +52,11 @@ export class ExpressionWriter {
     this.#variables.set(variable, text);
   }
 
+  /** Lets WGSL text stand for an expression. */
+  know(expr: Expr, text: string): void {
+    this.#values.set(this.#numbers.of(expr), text);
+  }
+
   /** Runs `body`; what it names is not known afterwards. */
   scope(body: () => void): void {
     const [variables, values] = [this.#variables, this.#values];

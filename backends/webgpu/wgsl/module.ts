@@ -42,7 +42,8 @@ export class ModuleWriter implements ExpressionContext {
   readonly buffers: WgslBuffers;
   readonly written: ReadonlySet<number>;
   readonly #options: EmitOptions;
-  #inSubgroups = false;
+  #enablesSubgroups = false;
+  #namesSubgroups = false;
 
   /** @param wide Buffers that are best read by fours. */
   constructor(
@@ -65,16 +66,25 @@ export class ModuleWriter implements ExpressionContext {
     return { names, library, code, buffers, written };
   }
 
-  /** How the entry point may use subgroups, if it can; it is then written to. */
+  /** Lets the module's functions use operations of subgroups. */
+  enableSubgroups(): void {
+    this.#enablesSubgroups = true;
+  }
+
+  /** How the entry point may use subgroups, if it can: then it knows their size and its place in one. */
   useSubgroups(): Subgroups | undefined {
-    this.#inSubgroups ||= this.#options.subgroups !== undefined;
-    return this.#options.subgroups;
+    const { subgroups } = this.#options;
+    this.#namesSubgroups ||= subgroups !== undefined;
+    this.#enablesSubgroups ||= subgroups !== undefined;
+    return subgroups;
   }
 
   #directives(): string[] {
     const directives = [
       ...(this.buffers.takesF16 ? ["enable f16;"] : []),
-      ...(this.#inSubgroups && this.#options.subgroups?.directive ? ["enable subgroups;"] : []),
+      ...(this.#enablesSubgroups && this.#options.subgroups?.directive
+        ? ["enable subgroups;"]
+        : []),
     ];
     return directives.length === 0 ? [] : [...directives, ""];
   }
@@ -105,7 +115,7 @@ export class ModuleWriter implements ExpressionContext {
       "fn main(",
       "  @builtin(workgroup_id) group: vec3<u32>,",
       "  @builtin(local_invocation_id) local: vec3<u32>,",
-      ...(this.#inSubgroups
+      ...(this.#namesSubgroups
         ? [
           "  @builtin(subgroup_size) subgroup_size: u32,",
           "  @builtin(subgroup_invocation_id) subgroup_lane: u32,",

@@ -115,10 +115,10 @@ fn part_0(tile: i32, invocation: i32) {
       sum_3_0 = fma(vec4<f32>(a_own_3_0), vec4<f32>(b_own_0_0, b_own_1_0, b_own_2_0, b_own_3_0), sum_3_0);
     }
   }
-  var results = array<vec4<f32>, 4>(sum_0_0, sum_1_0, sum_2_0, sum_3_0);
-  for (var at = 0; at < 4; at++) {
-    finish_0(batch, first_row + own_row + at, first_column + own_column, results[at]);
-  }
+  finish_0(batch, first_row + own_row, first_column + own_column, sum_0_0);
+  finish_0(batch, first_row + own_row + 1, first_column + own_column, sum_1_0);
+  finish_0(batch, first_row + own_row + 2, first_column + own_column, sum_2_0);
+  finish_0(batch, first_row + own_row + 3, first_column + own_column, sum_3_0);
 }
 
 fn is_nan(x: f32) -> bool { return (bitcast<u32>(x) & 0x7fffffffu) > 0x7f800000u; }
