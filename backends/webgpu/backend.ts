@@ -7,6 +7,7 @@ import { Audit, type RoundingNote } from "./audit.ts";
 import type { GpuCapabilities } from "./capabilities.ts";
 import { type DeviceOptions, type GpuDevice, sharedDevice } from "./device.ts";
 import { type DeviceLossNote, GpuExecutable } from "./runtime.ts";
+import { timerOn } from "./time_dispatches.ts";
 import { tuneTiles, type TuningStore } from "./tuning.ts";
 
 /** Its attention normalises no rows of queries and keys. */
@@ -72,7 +73,8 @@ export function backendOn(
       const program = audit?.program ?? lowered;
       let device = gpu;
       while (device.lost !== undefined) device = await device.replacement();
-      const tiles = tuning && await tuneTiles(device, program, capabilities, tuning);
+      const time = timerOn(device, capabilities);
+      const tiles = tuning && await tuneTiles(time, program, capabilities, tuning);
       const assembled = assembleGpu(program, capabilities, { tiles, audit });
       const plan = { program, capabilities, assembled, audit };
       return await GpuExecutable.load(device, plan, { onDeviceLost, onAudit });

@@ -5,6 +5,7 @@ import { gpuCapabilities } from "../../backends/webgpu/capabilities.ts";
 import { reference } from "../../backends/reference/backend.ts";
 import { sharedDevice } from "../../backends/webgpu/device.ts";
 import { type TileName, TILES } from "../../backends/webgpu/templates/tile.ts";
+import { timerOn } from "../../backends/webgpu/time_dispatches.ts";
 import { memoryTuning, tuneTiles, type TuningStore } from "../../backends/webgpu/tuning.ts";
 import { lowerGraph } from "../../compiler/pipeline.ts";
 import { staticShape } from "../../graph/shape.ts";
@@ -98,7 +99,8 @@ gpuTest("WebGPU measures no tiles where it cannot", async () => {
     ]
   ) {
     const store = counting();
-    assertEquals(await tuneTiles(gpu, program, capabilities, store), new Map());
+    const time = timerOn(gpu, capabilities);
+    assertEquals(await tuneTiles(time, program, capabilities, store), new Map());
     assertEquals(store.added, []);
   }
 });
