@@ -5,7 +5,7 @@ import type { DimBindings } from "../graph/shape.ts";
 import { assembleProgram } from "./assemble.ts";
 import type { AttentionCosts, AttentionForm } from "./attention_costs.ts";
 import { explain } from "./explain.ts";
-import { type FusionOptions, type FusionRule, rulesOff } from "./fusion_rules.ts";
+import { type FusionOptions, rulesOff } from "./fusion_rules.ts";
 import { groupKernels } from "./grouping/group_kernels.ts";
 import type { GraphModule } from "./module.ts";
 import { outputsBehindReshapes, type OwnedOutputs, ownOutputs, withShapes } from "./outputs.ts";
@@ -39,8 +39,6 @@ export interface Pass {
 export interface Target {
   /** Bytes that every buffer's place is a multiple of. */
   readonly alignment: number;
-  /** Fusion rules whose kernels the device does not have. */
-  readonly unsupported?: readonly FusionRule[] | undefined;
   /** What the forms of attention cost; one kernel is the form of all where that is not known. */
   readonly attentionCosts?: AttentionCosts | undefined;
 }
@@ -111,9 +109,7 @@ export function graphPasses(
  */
 export function lowerGraph(traced: GraphModule, options: LowerOptions): Program {
   const { dump, memoryLimit = Infinity } = options;
-  const report = new RuleReport(
-    rulesOff({ off: [...options.fusion?.off ?? [], ...options.target.unsupported ?? []] }),
-  );
+  const report = new RuleReport(rulesOff(options.fusion));
   let module: GraphModule = { inputs: traced.inputs, outputs: traced.outputs };
   verifyGraph(module);
   dump?.("traced", printGraph(module));

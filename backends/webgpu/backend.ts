@@ -1,5 +1,4 @@
 /** WebGPU as a backend. */
-import type { FusionRule } from "../../compiler/fusion_rules.ts";
 import { lowerGraph } from "../../compiler/pipeline.ts";
 import type { Backend } from "../backend.ts";
 import { assembleGpu } from "./assemble.ts";
@@ -9,9 +8,7 @@ import { type DeviceOptions, type GpuDevice, sharedDevice } from "./device.ts";
 import { type DeviceLossNote, GpuExecutable } from "./runtime.ts";
 import { timerOn } from "./time_dispatches.ts";
 import { tuneTiles, type TuningStore } from "./tuning.ts";
-
-/** Its attention normalises no rows of queries and keys. */
-const UNSUPPORTED: readonly FusionRule[] = ["fold_qk_norm"];
+import { withWorkspaces } from "./workspace.ts";
 
 /** How the WebGPU backend runs. */
 export interface WebGpuOptions extends DeviceOptions {
@@ -67,8 +64,8 @@ export function backendOn(
     capabilities,
     prepare: async (graph, options) => {
       const { alignment } = capabilities;
-      const target = { alignment, unsupported: UNSUPPORTED };
-      const lowered = lowerGraph(graph, { ...options, target });
+      const kernels = lowerGraph(graph, { ...options, target: { alignment } });
+      const lowered = withWorkspaces(kernels, capabilities);
       const audit = onAudit && new Audit(lowered, capabilities);
       const program = audit?.program ?? lowered;
       let device = gpu;

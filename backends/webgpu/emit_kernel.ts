@@ -1,5 +1,5 @@
 /** The WGSL of any kernel. */
-import type { AttentionShape, Kernel, LoopKernel } from "../../compiler/loop_ir.ts";
+import type { Kernel, LoopKernel } from "../../compiler/loop_ir.ts";
 import type { PlainLoopKernel } from "../../compiler/sizes.ts";
 import { emitAttention } from "./templates/attention.ts";
 import { emitAttentionGrad } from "./templates/attention_grad.ts";
@@ -23,17 +23,8 @@ export function emitGpuKernel(kernel: PlainKernel, options: EmitOptions): Dispat
     case "matmul":
       return emitMatmul(kernel, options);
     case "attention":
-      refuseNorms(kernel);
       return emitAttention(kernel, options);
     case "attentionGrad":
-      refuseNorms(kernel);
       return emitAttentionGrad(kernel, options);
   }
-}
-
-function refuseNorms({ queryNorm, keyNorm }: AttentionShape): void {
-  if (queryNorm === undefined && keyNorm === undefined) return;
-  throw new TypeError(
-    "WebGPU's attention kernels normalise no rows: switch the fusion of norms off",
-  );
 }

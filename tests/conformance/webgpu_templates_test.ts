@@ -92,37 +92,43 @@ const results = fc.constantFrom("both", "out", "logSumExp");
 
 gpuTest("WebGPU's attention agrees with its definition", async () => {
   const gpu = await sharedDevice();
-  await fc.assert(
-    fc.asyncProperty(attentionForms(false), results, async (form, wanted) => {
-      const kernel = attentionKernel(form, wanted);
-      const fill = gradientNoise(() => false);
-      for (const comparison of await compareOnGpu(gpu, kernel, emitAttention, fill)) {
-        const error = relativeError(comparison);
-        assert(error < 4e-6, `${comparison.name} is off by ${error}`);
-      }
-    }),
-    { numRuns: 10 },
-  );
+  for (const norms of [false, true]) {
+    await fc.assert(
+      fc.asyncProperty(attentionForms(norms), results, async (form, wanted) => {
+        const kernel = attentionKernel(form, wanted);
+        verifyKernel(kernel);
+        const fill = gradientNoise(() => false);
+        for (const comparison of await compareOnGpu(gpu, kernel, emitAttention, fill)) {
+          const error = relativeError(comparison);
+          assert(error < 4e-6, `${comparison.name} is off by ${error}`);
+        }
+      }),
+      { numRuns: 10 },
+    );
+  }
 });
 
 const gradients = fc.record({
   q: fc.boolean(),
   k: fc.boolean(),
   v: fc.boolean(),
-  norms: fc.constant(false),
+  norms: fc.boolean(),
 }).filter(({ q, k, v }) => q || k || v);
 
 gpuTest("WebGPU's gradient of attention agrees with its definition", async () => {
   const gpu = await sharedDevice();
-  await fc.assert(
-    fc.asyncProperty(attentionForms(false), gradients, async (form, wanted) => {
-      const kernel = attentionGradKernel(form, wanted);
-      const fill = gradientNoise((buffer) => kernel.buffers[buffer]?.name === "logSumExp");
-      for (const comparison of await compareOnGpu(gpu, kernel, emitAttentionGrad, fill)) {
-        const error = relativeError(comparison);
-        assert(error < 1e-5, `${comparison.name} is off by ${error}`);
-      }
-    }),
-    { numRuns: 15 },
-  );
+  for (const norms of [false, true]) {
+    await fc.assert(
+      fc.asyncProperty(attentionForms(norms), gradients, async (form, wanted) => {
+        const kernel = attentionGradKernel(form, wanted);
+        verifyKernel(kernel);
+        const fill = gradientNoise((buffer) => kernel.buffers[buffer]?.name === "logSumExp");
+        for (const comparison of await compareOnGpu(gpu, kernel, emitAttentionGrad, fill)) {
+          const error = relativeError(comparison);
+          assert(error < 1e-5, `${comparison.name} is off by ${error}`);
+        }
+      }),
+      { numRuns: 15 },
+    );
+  }
 });

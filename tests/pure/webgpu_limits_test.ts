@@ -6,6 +6,7 @@ import {
   gpuCapabilities,
   type GpuLimits,
 } from "../../backends/webgpu/capabilities.ts";
+import { withWorkspaces } from "../../backends/webgpu/workspace.ts";
 import { gridOf, groupNumber } from "../../backends/webgpu/wgsl/module.ts";
 import { gradients } from "../../compiler/autodiff.ts";
 import type { KernelBuffer } from "../../compiler/loop_ir.ts";
@@ -15,6 +16,7 @@ import * as g from "../../graph/mod.ts";
 import { assert, assertEquals, assertStringIncludes, assertThrows } from "../support/assert.ts";
 import fc from "../support/fast_check.ts";
 import { moduleOf } from "../support/lowered.ts";
+import { qkNormForms, qkNormGraph, withGradients } from "../support/qk_norm_graphs.ts";
 import { buildGraph, recipes } from "../support/random_graphs.ts";
 
 Deno.test("webgpu: a grid covers its workgroups within the limit", () => {
@@ -213,7 +215,7 @@ function checkProgram(
 ): void {
   const least = gpuCapabilities({ limits: { minStorageBufferOffsetAlignment: chosen.alignment } });
   const { alignment } = least;
-  const program = lowerGraph(graph, { target: { alignment, unsupported: ["fold_qk_norm"] } });
+  const program = withWorkspaces(lowerGraph(graph, { target: { alignment } }), least);
   const share = (part: number) => Math.ceil(program.arenaBytes * part) + 2 * alignment;
   const limits: GpuLimits = {
     maxBufferSize: share(chosen.bufferShare),
@@ -262,6 +264,15 @@ Deno.test("webgpu: matmuls, attention and their gradients keep random limits", (
       );
       const loss = g.mean(g.sin(g.add(y, q)));
       checkProgram(moduleOf({ loss, ...gradients(loss, { x, w }) }), limits);
+    }),
+    { numRuns: 40 },
+  );
+});
+
+Deno.test("webgpu: attention of normalised rows and its gradient keep random limits", () => {
+  fc.assert(
+    fc.property(qkNormForms, someLimits, (form, limits) => {
+      checkProgram(moduleOf(withGradients(qkNormGraph(form))), limits);
     }),
     { numRuns: 40 },
   );

@@ -2,6 +2,7 @@
 import type { PlainKernel } from "../../backends/webgpu/emit_kernel.ts";
 import type { Dispatch, EmitOptions } from "../../backends/webgpu/wgsl/module.ts";
 import type { GpuDevice } from "../../backends/webgpu/device.ts";
+import { withWorkspace } from "../../backends/webgpu/workspace.ts";
 import { separateBindings } from "../../backends/webgpu/bindings.ts";
 import { interpretKernel } from "../../backends/reference/loop_interpreter.ts";
 
@@ -21,9 +22,10 @@ export async function loadGpuKernel<K extends PlainKernel>(
   kernel: K,
   emit: Emit<K>,
 ): Promise<LoadedGpuKernel> {
-  const layout = separateBindings(kernel);
+  const bound = withWorkspace(kernel);
+  const layout = separateBindings(bound);
   const { limits, software, subgroups } = capabilities;
-  const dispatches = emit(kernel, {
+  const dispatches = emit(bound, {
     ...{ layout, limits, software, subgroups },
     comment: [kernel.name],
   });

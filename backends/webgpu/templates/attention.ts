@@ -2,21 +2,25 @@
  * Attention with the softmax taken on the way (Dao 2023, FlashAttention-2, algorithm 1): rows are
  * queries, columns are keys, and the matrix of their scores exists a tile at a time.
  */
-import type { AttentionKernel } from "../../../compiler/loop_ir.ts";
+import type { AttentionKernel, MatrixOperand } from "../../../compiler/loop_ir.ts";
 import { literal } from "../wgsl/literal.ts";
 import type { Dispatch, EmitOptions } from "../wgsl/module.ts";
-import { ACROSS, LETTERS, OWN, PairSide, TILE, TileWriter } from "./attention_tile.ts";
+import { ACROSS, LETTERS, OWN, TILE } from "./attention_division.ts";
+import { emitRowStatistics, placedNorms } from "./attention_norms.ts";
+import { PairSide } from "./attention_sides.ts";
+import { TileWriter } from "./attention_tile.ts";
 import { sizeOf, sumOf } from "../wgsl/strides.ts";
 
 /**
- * The dispatch that computes an attention kernel, or none where its results have no elements.
+ * The dispatches that compute an attention kernel: one, after those of its norms' statistics; or none
+ * where its results have no elements.
  *
  * @throws {RangeError} When there are no keys.
  */
 export function emitAttention(kernel: AttentionKernel, options: EmitOptions): Dispatch[] {
   if (kernel.keys === 0) throw new RangeError(`Kernel ${kernel.name} attends to no keys`);
   if (sizeOf(kernel.batch) * kernel.queries === 0) return [];
-  return [new ForwardWriter(kernel, options).write()];
+  return [...emitRowStatistics(kernel, options), new ForwardWriter(kernel, options).write()];
 }
 
 class ForwardWriter {
@@ -36,18 +40,23 @@ class ForwardWriter {
   write(): Dispatch {
     const { queries, keys, depth, valueDepth, v } = this.#kernel;
     const tile = this.#tile;
-    const { code } = tile.module;
     const [output] = tile.results;
-    const q = new PairSide(tile.alongColumns("query", this.#kernel.q, queries, depth), tile.rows);
-    const k = new PairSide(tile.alongColumns("key", this.#kernel.k, keys, depth), tile.columns);
+    const norms = placedNorms(this.#kernel);
+    const side = (prefix: "query" | "key", operand: MatrixOperand, rows: number) => {
+      const source = { prefix, operand, rows, columns: depth, norm: norms[prefix] };
+      return PairSide.ofRows(tile, source, prefix === "query" ? tile.rows : tile.columns);
+    };
+    const q = side("query", this.#kernel.q, queries);
+    const k = side("key", this.#kernel.k, keys);
+    const values = { prefix: "value", rows: keys, columns: valueDepth };
     const value = v && output && {
       result: output,
-      side: new PairSide(tile.alongRows("value", v, keys, valueDepth), output.own),
+      side: PairSide.ofColumns(tile, { ...values, operand: v }, output.own),
     };
     const stage = value && tile.declareShared("weights", "vec4<f32>", TILE * ACROSS);
     tile.begin();
-    for (const side of [q, k, value?.side]) side?.reader.writeBase(code, tile.name("batch"));
-    q.writePlaces(code, tile.name("first_row"), queries % TILE === 0);
+    for (const side of [q, k, value?.side]) side?.writeBase();
+    q.writePlaces(tile.name("first_row"), queries % TILE === 0);
     if (value !== undefined) tile.writeResultPlaces(value.side, value.result);
     tile.add(
       "// Of the four rows: the largest score so far, and the sum of weights.",
@@ -55,7 +64,7 @@ class ForwardWriter {
       `var ${this.#total} = vec4<f32>();`,
     );
     tile.eachTile((first, count) => {
-      k.writePlaces(code, first, keys % TILE === 0);
+      k.writePlaces(first, keys % TILE === 0);
       tile.addPairs("score", q, k, depth);
       this.#writeSoftmax(count);
       if (stage === undefined || value === undefined) return tile.add("workgroupBarrier();");

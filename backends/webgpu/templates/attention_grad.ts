@@ -1,115 +1,130 @@
 /**
- * The gradient of attention from its saved log-sum-exp (Dao 2023, FlashAttention-2, algorithm 2), as two
- * dispatches: in one rows are queries and give dq, in the other rows are keys and give dk and dv.
+ * The gradient of attention from its saved log-sum-exp (Dao 2023, FlashAttention-2, algorithm 2): in one
+ * dispatch rows are queries and give dq, in another, or in two, rows are keys and give dk and dv.
  */
 import type { AttentionGradKernel } from "../../../compiler/loop_ir.ts";
 import { literal } from "../wgsl/literal.ts";
 import type { Dispatch, EmitOptions } from "../wgsl/module.ts";
-import { ACROSS, LETTERS, OWN, PairSide, TILE, TileWriter } from "./attention_tile.ts";
+import { ACROSS, LETTERS, OWN, TILE } from "./attention_division.ts";
+import { emitRowStatistics, emitVectorSums, placedNorms } from "./attention_norms.ts";
+import { PairSide, type SideSource } from "./attention_sides.ts";
+import { mostColumns, type ResultColumns, TileWriter } from "./attention_tile.ts";
+import { RowNormGradWriter } from "./row_norm_grad.ts";
 import { sizeOf, sumOf } from "../wgsl/strides.ts";
+
+/** What one dispatch finds. */
+interface Part {
+  /** What its rows are. */
+  readonly rows: "query" | "key";
+  /** Whether it finds what flows back to those rows. */
+  readonly toRows: boolean;
+  /** Whether it finds what flows back to the values; rows are keys then. */
+  readonly toValues: boolean;
+}
 
 /** The dispatches that compute the gradient: those of its results that are wanted and have elements. */
 export function emitAttentionGrad(kernel: AttentionGradKernel, options: EmitOptions): Dispatch[] {
-  const { queries, keys, dq, dk, dv } = kernel;
-  const batch = sizeOf(kernel.batch);
-  const dispatches: Dispatch[] = [];
-  if (dq !== undefined && batch * queries > 0) {
-    dispatches.push(new GradWriter(kernel, options, "queries").write());
+  const { queries, keys, dq, dk, dv, queryNormGrad, keyNormGrad } = kernel;
+  const entries = sizeOf(kernel.batch);
+  const parts: Part[] = [];
+  if (entries * queries > 0 && (dq !== undefined || queryNormGrad !== undefined)) {
+    parts.push({ rows: "query", toRows: true, toValues: false });
   }
-  if ((dk !== undefined || dv !== undefined) && batch * keys > 0) {
-    dispatches.push(new GradWriter(kernel, options, "keys").write());
+  if (entries * keys > 0) {
+    const key = { rows: "key", toRows: dk !== undefined || keyNormGrad !== undefined } as const;
+    const toValues = dv !== undefined;
+    // Together, results that do not fit would have workgroups share out their columns, each of which
+    // would compute all scores and their cotangents; for dv alone scores will do.
+    const together = Math.max(kernel.depth, kernel.valueDepth) <= mostColumns(2);
+    if (key.toRows && toValues && !together) {
+      parts.push({ ...key, toValues: false }, { ...key, toRows: false, toValues });
+    } else if (key.toRows || toValues) {
+      parts.push({ ...key, toValues });
+    }
   }
-  return dispatches;
+  return [
+    ...(parts.length === 0 ? [] : emitRowStatistics(kernel, options)),
+    ...parts.map((part) => new GradWriter(kernel, options, part).write()),
+    ...emitVectorSums(kernel, options),
+  ];
 }
 
-const SIDES = {
-  queries: { rows: "query", columns: "key" },
-  keys: { rows: "key", columns: "query" },
-} as const;
+/** An operand of the scores' product, and one of the product that their cotangents come from. */
+type Sources = Readonly<Record<"scored" | "value", Omit<SideSource, "prefix">>>;
+
+/** A result, and what it is the sum of: pairs' numbers times columns of the other side. */
+interface Summed {
+  readonly result: ResultColumns;
+  readonly pairs: string;
+  readonly stage: string;
+  readonly right: PairSide;
+}
 
 class GradWriter {
   readonly #kernel: AttentionGradKernel;
   readonly #tile: TileWriter;
-  /** What the workgroup's rows are. */
-  readonly #rows: "queries" | "keys";
+  readonly #part: Part;
 
-  constructor(kernel: AttentionGradKernel, options: EmitOptions, rows: "queries" | "keys") {
+  constructor(kernel: AttentionGradKernel, options: EmitOptions, part: Part) {
     this.#kernel = kernel;
-    this.#rows = rows;
-    const { queries, keys, depth, valueDepth, dk, dv } = kernel;
-    const extents = rows === "queries" ? { rows: queries, columns: keys, results: [depth] } : {
-      rows: keys,
-      columns: queries,
-      results: [...(dk === undefined ? [] : [depth]), ...(dv === undefined ? [] : [valueDepth])],
+    this.#part = part;
+    const { queries, keys, depth, valueDepth } = kernel;
+    const [rows, columns] = this.#byQuery ? [queries, keys] : [keys, queries];
+    const results = [...(part.toRows ? [depth] : []), ...(part.toValues ? [valueDepth] : [])];
+    const wholeRows = part.toRows && kernel[`${part.rows}Norm`] !== undefined;
+    this.#tile = new TileWriter(kernel, options, { rows, columns, results, wholeRows });
+  }
+
+  get #byQuery(): boolean {
+    return this.#part.rows === "query";
+  }
+
+  /** The queries or the keys, and what is multiplied with the values or is them. */
+  #sourcesOf(side: "query" | "key"): Sources {
+    const { q, k, v, outCotangent, queries, keys, depth, valueDepth } = this.#kernel;
+    const norm = placedNorms(this.#kernel)[side];
+    const rows = side === "query" ? queries : keys;
+    return {
+      scored: { operand: side === "query" ? q : k, rows, columns: depth, norm },
+      value: { operand: side === "query" ? outCotangent : v, rows, columns: valueDepth },
     };
-    this.#tile = new TileWriter(kernel, options, extents);
   }
 
   write(): Dispatch {
     const tile = this.#tile;
-    const { q, k, v, outCotangent, queries, keys, depth, valueDepth, dv } = this.#kernel;
-    const { code } = tile.module;
-    const byQuery = this.#rows === "queries";
-    const { rows: rowName, columns: columnName } = SIDES[this.#rows];
-    const [rowCount, columnCount] = byQuery ? [queries, keys] : [keys, queries];
-    const side = (name: string, own: "rows" | "columns", operand: typeof q, columns: number) =>
-      new PairSide(
-        tile.alongColumns(name, operand, own === "rows" ? rowCount : columnCount, columns),
-        tile[own],
-      );
-    const [rowOperand, columnOperand] = byQuery ? [q, k] : [k, q];
-    const [rowValue, columnValue] = byQuery ? [outCotangent, v] : [v, outCotangent];
-    const [resultK, resultV] = this.#results();
-    const needsProduct = resultK !== undefined;
-    const rowSides = [
-      side(rowName, "rows", rowOperand, depth),
-      ...(needsProduct ? [side("row_value", "rows", rowValue, valueDepth)] : []),
-    ];
-    const columnSides = [
-      side(columnName, "columns", columnOperand, depth),
-      ...(needsProduct ? [side("column_value", "columns", columnValue, valueDepth)] : []),
-    ];
-    const summed = [
-      resultK && {
-        stage: tile.declareShared("score_grads", "vec4<f32>", TILE * ACROSS),
-        pairs: "score_grad",
-        result: resultK,
-        right: new PairSide(
-          tile.alongRows("summed", columnOperand, columnCount, depth),
-          resultK.own,
-        ),
-      },
-      resultV && {
-        stage: tile.declareShared("probabilities", "vec4<f32>", TILE * ACROSS),
-        pairs: "probability",
-        result: resultV,
-        right: new PairSide(
-          tile.alongRows("summed_value", columnValue, columnCount, valueDepth),
-          resultV.own,
-        ),
-      },
-    ].filter((entry) => entry !== undefined);
+    const { depth, valueDepth } = this.#kernel;
+    const { rows, toRows } = this.#part;
+    const columns = this.#byQuery ? "key" : "query";
+    const [ofRows, ofColumns] = [this.#sourcesOf(rows), this.#sourcesOf(columns)];
+    const side = (source: SideSource, own: "rows" | "columns") =>
+      PairSide.ofRows(tile, source, tile[own]);
+    const rowSide = side({ prefix: rows, ...ofRows.scored }, "rows");
+    const columnSide = side({ prefix: columns, ...ofColumns.scored }, "columns");
+    const values = toRows
+      ? {
+        row: side({ prefix: "row_value", ...ofRows.value }, "rows"),
+        column: side({ prefix: "column_value", ...ofColumns.value }, "columns"),
+      }
+      : undefined;
+    const summed = this.#summed(ofColumns);
+    const back = this.#backThroughNorm();
     tile.begin();
-    for (const each of [...rowSides, ...columnSides, ...summed.map(({ right }) => right)]) {
-      each.reader.writeBase(code, tile.name("batch"));
-    }
-    for (const each of rowSides) {
-      each.writePlaces(code, tile.name("first_row"), rowCount % TILE === 0);
+    for (const each of [rowSide, values?.row, columnSide, values?.column]) each?.writeBase();
+    for (const { right } of summed) right.writeBase();
+    for (const each of [rowSide, values?.row]) {
+      each?.writePlaces(tile.name("first_row"), ofRows.scored.rows % TILE === 0);
     }
     for (const { right, result } of summed) tile.writeResultPlaces(right, result);
     const shared = tile.declareShared("numbers", "vec2<f32>", TILE);
-    if (byQuery) this.#writeNumbers(shared, tile.name("first_row"), tile.name("own_row"));
+    if (this.#byQuery) this.#writeNumbers(shared, tile.name("first_row"), tile.name("own_row"));
     tile.eachTile((first, count) => {
-      for (const each of columnSides) each.writePlaces(code, first, columnCount % TILE === 0);
-      if (!byQuery) this.#writeNumbers(shared, first, tile.name("own_column"));
-      const [rowSide, rowValues] = rowSides;
-      const [columnSide, columnValues] = columnSides;
-      if (rowSide === undefined || columnSide === undefined) return;
-      tile.addPairs("score", rowSide, columnSide, depth);
-      if (rowValues !== undefined && columnValues !== undefined) {
-        tile.addPairs("product", rowValues, columnValues, valueDepth);
+      for (const each of [columnSide, values?.column]) {
+        each?.writePlaces(first, ofColumns.scored.rows % TILE === 0);
       }
-      this.#writeWeights(needsProduct);
+      if (!this.#byQuery) this.#writeNumbers(shared, first, tile.name("own_column"));
+      tile.addPairs("score", rowSide, columnSide, depth);
+      if (values !== undefined) tile.addPairs("product", values.row, values.column, valueDepth);
+      this.#writeWeights(toRows);
       tile.add("workgroupBarrier();");
       for (const { stage, pairs } of summed) tile.stagePairs(stage, pairs);
       tile.add("workgroupBarrier();");
@@ -117,19 +132,49 @@ class GradWriter {
         tile.addResults(stage, result, right, first, count);
       }
     });
-    const target = byQuery ? this.#kernel.dq : this.#kernel.dk;
-    if (resultK !== undefined && target !== undefined) tile.storeResult(target, resultK);
-    if (resultV !== undefined && dv !== undefined) tile.storeResult(dv, resultV);
+    back?.write();
+    this.#writeStores();
     return { wgsl: tile.finish(), grid: tile.grid };
   }
 
-  /** What is summed of the score's cotangents, and of the probabilities. */
-  #results() {
-    const { results } = this.#tile;
-    if (this.#rows === "queries") return [results[0], undefined] as const;
-    return this.#kernel.dk === undefined
-      ? [undefined, results[0]] as const
-      : [results[0], results[1]] as const;
+  /** The result for the rows, and that for the values, as far as the dispatch has them. */
+  get #results(): readonly [ResultColumns | undefined, ResultColumns | undefined] {
+    const [first, second] = this.#tile.results;
+    return this.#part.toRows ? [first, second] : [undefined, first];
+  }
+
+  #summed({ scored, value }: Sources): Summed[] {
+    const tile = this.#tile;
+    const [toRows, toValues] = this.#results;
+    const stage = (word: string) => tile.declareShared(word, "vec4<f32>", TILE * ACROSS);
+    return [
+      toRows && {
+        result: toRows,
+        pairs: "score_grad",
+        stage: stage("score_grads"),
+        right: PairSide.ofColumns(tile, { prefix: "summed", ...scored }, toRows.own),
+      },
+      toValues && {
+        result: toValues,
+        pairs: "probability",
+        stage: stage("probabilities"),
+        right: PairSide.ofColumns(tile, { prefix: "summed_value", ...value }, toValues.own),
+      },
+    ].filter((entry) => entry !== undefined);
+  }
+
+  #backThroughNorm(): RowNormGradWriter | undefined {
+    const [result] = this.#results;
+    const norm = placedNorms(this.#kernel)[this.#part.rows];
+    return result && norm && new RowNormGradWriter(this.#tile, norm, result);
+  }
+
+  #writeStores(): void {
+    const { dq, dk, dv } = this.#kernel;
+    const [toRows, toValues] = this.#results;
+    const target = this.#byQuery ? dq : dk;
+    if (toRows !== undefined && target !== undefined) this.#tile.storeResult(target, toRows);
+    if (toValues !== undefined && dv !== undefined) this.#tile.storeResult(dv, toValues);
   }
 
   /**
@@ -162,7 +207,7 @@ class GradWriter {
   #writeWeights(needsProduct: boolean): void {
     const tile = this.#tile;
     const scale = literal("f32", this.#kernel.scale);
-    const byQuery = this.#rows === "queries";
+    const byQuery = this.#byQuery;
     const [logSums, deltas] = [tile.name("log_sums"), tile.name("deltas")];
     for (let row = 0; row < OWN; row++) {
       const component = byQuery ? `.${LETTERS[row]}` : "";

@@ -7,32 +7,23 @@
 import type {
   AttentionGradKernel,
   AttentionKernel,
-  AttentionShape,
-  KernelBuffer,
   MatrixOperand,
   VectorOperand,
 } from "../../../compiler/loop_ir.ts";
 import { type EmitOptions, type Grid, gridOf, groupNumber, ModuleWriter } from "../wgsl/module.ts";
+import { ACROSS, LETTERS, OWN, TILE } from "./attention_division.ts";
+import { type PairSide, readByFours } from "./attention_sides.ts";
 import { Locals } from "./locals.ts";
-import {
-  type OperandView,
-  type OwnElements,
-  SideReader,
-  STEPS,
-  wideBuffers,
-} from "./matmul_operand.ts";
+import { type OwnElements, STEPS } from "./matmul_operand.ts";
 import { sizeOf, Strides, sumOf } from "../wgsl/strides.ts";
 
-/** Rows, and columns, of a tile. */
-export const TILE = 32;
-/** Rows, and columns, that an invocation has of a tile. */
-export const OWN = 4;
-/** Invocations along each of the tile's sides. */
-export const ACROSS = TILE / OWN;
-/** Components of a vec4. */
-export const LETTERS = "xyzw";
 /** Columns of results that an invocation may hold in all; more are shared out among workgroups. */
 const MOST_OWN_RESULTS = 16;
+
+/** Columns of each of several results that a workgroup may have. */
+export function mostColumns(results: number): number {
+  return ACROSS * 4 * Math.max(1, Math.floor(MOST_OWN_RESULTS / 4 / results));
+}
 
 /** What {@linkcode TileWriter} walks over. */
 export interface TileExtents {
@@ -40,6 +31,8 @@ export interface TileExtents {
   readonly columns: number;
   /** Columns of each result that is summed up. */
   readonly results: readonly number[];
+  /** Whether a workgroup has whole rows of results, however long they are. */
+  readonly wholeRows?: boolean;
 }
 
 /** A matrix of results in registers: `rows x columns`, some of them this workgroup's. */
@@ -59,7 +52,7 @@ export class TileWriter {
   readonly results: readonly ResultColumns[];
   readonly rows: OwnElements;
   readonly columns: OwnElements;
-  readonly #shape: AttentionShape;
+  readonly kernel: AttentionKernel | AttentionGradKernel;
   readonly #extents: TileExtents;
   readonly #chunks: number;
   readonly #declarations: string[] = [];
@@ -73,11 +66,12 @@ export class TileWriter {
   ) {
     this.module = new ModuleWriter(kernel, options, readByFours(kernel));
     this.locals = new Locals(this.module.names);
-    this.#shape = kernel;
+    this.kernel = kernel;
     this.#extents = extents;
-    const most = ACROSS * 4 *
-      Math.max(1, Math.floor(MOST_OWN_RESULTS / 4 / extents.results.length));
-    this.#chunks = Math.max(1, ...extents.results.map((columns) => Math.ceil(columns / most)));
+    const most = mostColumns(extents.results.length);
+    this.#chunks = extents.wholeRows
+      ? 1
+      : Math.max(1, ...extents.results.map((columns) => Math.ceil(columns / most)));
     this.results = extents.results.map((columns, index) => {
       const fours = Math.max(1, Math.ceil(columns / this.#chunks / (4 * ACROSS)));
       const offset = (at: number) => Math.floor(at / 4) * 4 * ACROSS + at % 4;
@@ -122,7 +116,7 @@ export class TileWriter {
     const lane = this.name("invocation");
     const [batch, first, chunk] = [this.name("batch"), this.name("first_row"), this.name("chunk")];
     const tiles = this.#rowTiles;
-    const total = tiles * this.#chunks * sizeOf(this.#shape.batch);
+    const total = tiles * this.#chunks * sizeOf(this.kernel.batch);
     this.add(`let ${tile} = i32(${groupNumber(this.grid)});`);
     if (this.grid[0] * this.grid[1] * this.grid[2] > total) {
       this.add(`if (${tile} >= ${total}) { return; }`);
@@ -150,24 +144,9 @@ export class TileWriter {
     return this.#chunks === 1 ? undefined : `${this.name("chunk")} == 0`;
   }
 
-  /** Reads rows (or the tile's columns) of an operand, along its columns. */
-  alongColumns(prefix: string, operand: MatrixOperand, rows: number, columns: number): SideReader {
-    return this.#reader(prefix, matrixView(operand, this.#shape.batch, rows, columns));
-  }
-
-  /** Reads columns of an operand, along its rows. */
-  alongRows(prefix: string, operand: MatrixOperand, rows: number, columns: number): SideReader {
-    const view = matrixView(operand, this.#shape.batch, rows, columns);
-    return this.#reader(prefix, { ...view, free: view.k, k: view.free });
-  }
-
-  #reader(prefix: string, view: OperandView): SideReader {
-    return new SideReader({ buffers: this.module.buffers, locals: this.locals }, prefix, view);
-  }
-
   #batchOf({ batchStrides }: MatrixOperand | VectorOperand): Strides {
     return new Strides(
-      this.#shape.batch.map((extent, at) => ({ extent, stride: batchStrides[at] ?? 0 })),
+      this.kernel.batch.map((extent, at) => ({ extent, stride: batchStrides[at] ?? 0 })),
     );
   }
 
@@ -193,12 +172,12 @@ export class TileWriter {
     for (const sum of sums) this.add(`var ${sum} = vec4<f32>();`);
     const k = this.name("k");
     // Where no four steps are loaded at once, nothing is gained by taking them together.
-    const byFours = a.reader.comesAlongK || b.reader.comesAlongK;
+    const byFours = a.comesAlongK || b.comesAlongK;
     const whole = byFours ? length - length % STEPS : 0;
     const loop = (start: number, end: number, steps: number) => {
       if (start >= end) return;
       this.block(`for (var ${k} = ${start}; ${k} < ${end}; ${k} += ${steps})`, () => {
-        for (const side of [a, b]) side.writeLoads(this.module.code, k, steps);
+        for (const side of [a, b]) side.writeLoads(k, steps);
         for (let step = 0; step < steps; step++) {
           const right = b.four(step, steps);
           sums.forEach((sum, row) =>
@@ -242,7 +221,7 @@ export class TileWriter {
     const [column, k] = [this.name("tile_column"), this.name("k")];
     const step = (steps: number) => {
       this.add(`let ${k} = ${first} + ${column};`);
-      right.writeLoads(this.module.code, k, steps);
+      right.writeLoads(k, steps);
       for (let step = 0; step < steps; step++) {
         const weights = this.name(`weights_${step}`);
         const line = step === 0 ? column : `(${column} + ${step})`;
@@ -258,7 +237,7 @@ export class TileWriter {
     };
     this.module.code.scope(() => {
       this.add(`var ${column} = 0;`);
-      if (right.reader.comesAlongK) {
+      if (right.comesAlongK) {
         this.block(
           `for (; ${column} + ${STEPS} <= ${count}; ${column} += ${STEPS})`,
           () => step(STEPS),
@@ -282,15 +261,21 @@ export class TileWriter {
 
   /** Hands each invocation what the others have of its rows, one after the other in order. */
   acrossRow(rows: string, body: (value: string) => void): void {
-    const shared = this.name("shared_rows");
-    if (!this.#sharesRows) this.declareShared("shared_rows", "vec4<f32>", ACROSS * ACROSS);
-    this.#sharesRows = true;
+    const shared = this.shareRows(rows);
     const [lane, at] = [this.name("invocation"), this.name("at")];
-    this.add(`${shared}[${lane}] = ${rows};`, "workgroupBarrier();");
     this.block(
       `for (var ${at} = 0; ${at} < ${ACROSS}; ${at}++)`,
       () => body(`${shared}[${lane} / ${ACROSS} * ${ACROSS} + ${at}]`),
     );
+  }
+
+  /** An array with a vec4 of each invocation, complete. */
+  shareRows(value: string): string {
+    const shared = this.name("shared_rows");
+    if (!this.#sharesRows) this.declareShared("shared_rows", "vec4<f32>", ACROSS * ACROSS);
+    this.#sharesRows = true;
+    this.add(`${shared}[${this.name("invocation")}] = ${value};`, "workgroupBarrier();");
+    return shared;
   }
 
   /** `exp` of a vec4. */
@@ -351,7 +336,7 @@ export class TileWriter {
 
   /** Names where the workgroup's columns of results lie in the operand that they are sums of. */
   writeResultPlaces(right: PairSide, result: ResultColumns): void {
-    right.writePlaces(this.module.code, this.#chunkStart(result), false);
+    right.writePlaces(this.#chunkStart(result), false);
   }
 
   /** The module. */
@@ -368,70 +353,6 @@ export class TileWriter {
       `  return vec4<f32>(${components});`,
       "}",
     ];
-  }
-}
-
-/** The operands' buffers, where rows or columns lie in whole fours. */
-function readByFours(kernel: AttentionKernel | AttentionGradKernel): Set<KernelBuffer> {
-  const { batch, queries, keys, depth, valueDepth } = kernel;
-  const cotangent = "outCotangent" in kernel ? kernel.outCotangent : undefined;
-  const operands = [
-    [kernel.q, queries, depth],
-    [kernel.k, keys, depth],
-    [kernel.v, keys, valueDepth],
-    [cotangent, queries, valueDepth],
-  ] as const;
-  const views = operands.flatMap(([operand, rows, columns]) =>
-    operand === undefined ? [] : [matrixView(operand, batch, rows, columns)]
-  );
-  return wideBuffers(kernel.buffers, views);
-}
-
-/** The matrix with its rows as free axis, and its columns as those that are summed over. */
-function matrixView(
-  operand: MatrixOperand,
-  batch: readonly number[],
-  rows: number,
-  columns: number,
-): OperandView {
-  const { buffer, offset, batchStrides, rowStride, columnStride } = operand;
-  return {
-    buffer,
-    offset,
-    batch: new Strides(batch.map((extent, at) => ({ extent, stride: batchStrides[at] ?? 0 }))),
-    free: new Strides([{ extent: rows, stride: rowStride }]),
-    k: new Strides([{ extent: columns, stride: columnStride }]),
-  };
-}
-
-/** One side of a product, with the elements of it that an invocation has. */
-export class PairSide {
-  readonly reader: SideReader;
-  readonly own: OwnElements;
-
-  constructor(reader: SideReader, own: OwnElements) {
-    this.reader = reader;
-    this.own = own;
-  }
-
-  /** Names where the invocation's elements are. */
-  writePlaces(code: TileWriter["module"]["code"], start: string, fits: boolean): void {
-    this.reader.writeOwnPlaces(code, this.own, start, fits);
-  }
-
-  /** Loads some steps' elements. */
-  writeLoads(code: TileWriter["module"]["code"], k: string, steps: number): void {
-    this.reader.writeDirectLoads(code, this.own, k, steps);
-  }
-
-  /** One of them. */
-  element(at: number, step: number, steps: number): string {
-    return this.reader.element(this.own, at, step, { staged: false, steps });
-  }
-
-  /** Four of them. */
-  four(step: number, steps: number, four = 0): string {
-    return this.reader.four(this.own, 4 * four, step, { staged: false, steps });
   }
 }
 

@@ -47,6 +47,15 @@ export interface Share {
 /** By how many an operand is loaded, and along which axes they lie. */
 type Reading = "free" | "k" | "single";
 
+/** What one load gives: the element of a step, or a vec4 of several of either. */
+export interface LoadedPart {
+  readonly value: string;
+  /** The first element, and the first step. */
+  readonly at: number;
+  readonly step: number;
+  readonly along: Reading;
+}
+
 /** A [batch, free, k] view of a buffer, each of which may be several axes. */
 export interface OperandView extends OperandBase {
   readonly batch: Strides;
@@ -77,12 +86,22 @@ export class SideReader {
   readonly prefix: string;
   readonly #view: OperandView;
   readonly #reading: Reading;
+  readonly #taken: (part: LoadedPart) => string;
 
-  /** @param prefix Of the names of its variables. */
-  constructor(context: MatmulContext, prefix: string, view: OperandView) {
+  /**
+   * @param prefix Of the names of its variables.
+   * @param taken What is made of elements that an invocation loads for itself.
+   */
+  constructor(
+    context: MatmulContext,
+    prefix: string,
+    view: OperandView,
+    taken: (part: LoadedPart) => string = ({ value }) => value,
+  ) {
     this.#context = context;
     this.prefix = prefix;
     this.#view = view;
+    this.#taken = taken;
     this.#reading = context.buffers.isWide(view.buffer) ? readingOf(view) : "single";
   }
 
@@ -142,12 +161,24 @@ export class SideReader {
     }
   }
 
+  /** The row or column that an own element is in: the name of one, and how many there are from it on. */
+  ownPlace(own: OwnElements, at: number): readonly [name: string, plus: number] {
+    const plus = this.#reading === "free" && own.count % 4 === 0 ? at % 4 : 0;
+    return [this.#name(`at_${at - plus}_place`), plus];
+  }
+
   /** Loads `steps` steps' elements from the operand itself. `k` is the variable of the first. */
   writeDirectLoads(code: Code, own: OwnElements, k: string, steps: number): void {
     if (this.#reading === "k" && steps === STEPS) {
       const offset = this.#kOffset(code, k, 0);
       for (let at = 0; at < own.count; at++) {
-        code.add(`let ${this.#name(`own_${at}`)} = ${this.#loadFour(`at_${at}`, offset)};`);
+        const part = {
+          value: this.#loadFour(`at_${at}`, offset),
+          at,
+          step: 0,
+          along: "k",
+        } as const;
+        code.add(`let ${this.#name(`own_${at}`)} = ${this.#taken(part)};`);
       }
       return;
     }
@@ -156,7 +187,8 @@ export class SideReader {
       const offset = this.#kOffset(code, k, step);
       for (let at = 0; at < own.count; at += byFours ? 4 : 1) {
         const value = byFours ? this.#loadFour(`at_${at}`, offset) : this.#load(`at_${at}`, offset);
-        code.add(`let ${this.#name(`own_${at}_${step}`)} = ${value};`);
+        const part = { value, at, step, along: byFours ? "free" : "single" } as const;
+        code.add(`let ${this.#name(`own_${at}_${step}`)} = ${this.#taken(part)};`);
       }
     }
   }
