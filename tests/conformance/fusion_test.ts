@@ -1,4 +1,5 @@
 /** Every fusion: its kernels counted, and fused and unfused against the reference, on all devices. */
+import type { Backend } from "../../backends/backend.ts";
 import { wasm } from "../../backends/wasm/backend.ts";
 import { evaluateGraph } from "../../backends/reference/evaluate.ts";
 import { gradients } from "../../compiler/autodiff.ts";
@@ -18,7 +19,8 @@ import {
 } from "../support/fusion_cases.ts";
 import { InterpretedProgram } from "../support/interpret_program.ts";
 import { kernelsRun, lowered, moduleOf } from "../support/lowered.ts";
-import { runOn } from "../support/run_graph.ts";
+import { gpuTest } from "../support/gpu.ts";
+import { type RunnableGraph, runOn } from "../support/run_graph.ts";
 
 /**
  * Error allowed of f32 arithmetic, relative to an output's largest magnitude (at least 0.1): some tens
@@ -53,24 +55,41 @@ function interpret(program: Program, values: ReadonlyMap<string, ReferenceTensor
   return new Map(program.outputs.map(({ path }) => [path, interpreted.read(path)]));
 }
 
-/** Fused and unfused results on every device, by what they are of. */
-async function runEverywhere(outputs: Outputs, fusion: FusionOptions) {
-  const { inputs } = moduleOf(outputs);
-  const values = inputValues(inputs);
-  const graph = { inputs, outputs: new Map(Object.entries(outputs)), values };
-  const found = new Map<string, { fused: Results; unfused: Results }>();
+/** Results with all fusions, and without some. */
+interface BothWays {
+  readonly fused: Results;
+  readonly unfused: Results;
+}
+
+/** Runs outputs both ways on some devices, by what those are. */
+type RunBothWays = (
+  graph: RunnableGraph,
+  outputs: Outputs,
+  fusion: FusionOptions,
+) => Promise<ReadonlyMap<string, BothWays>>;
+
+async function bothWays(backend: Backend, graph: RunnableGraph, fusion: FusionOptions) {
+  const fused = await runOn(backend, graph);
+  return { fused, unfused: await runOn(backend, { ...graph, fusion }) };
+}
+
+/** In the interpreter and on WASM. */
+const onProcessors: RunBothWays = async (graph, outputs, fusion) => {
+  const found = new Map<string, BothWays>();
   found.set("interpreted", {
-    fused: interpret(lowered(outputs), values),
-    unfused: interpret(lowered(outputs, { fusion }), values),
+    fused: interpret(lowered(outputs), graph.values),
+    unfused: interpret(lowered(outputs, { fusion }), graph.values),
   });
   for (const threads of [1, 2]) {
-    const backend = wasm({ threads });
-    found.set(`on WASM with ${threads} threads`, {
-      fused: await runOn(backend, graph),
-      unfused: await runOn(backend, { ...graph, fusion }),
-    });
+    const name = `on WASM with ${threads} threads`;
+    found.set(name, await bothWays(wasm({ threads }), graph, fusion));
   }
-  return { found, expected: evaluateGraph(Object.values(outputs), values) };
+  return found;
+};
+
+function onGpu(backend: Backend): RunBothWays {
+  return async (graph, _outputs, fusion) =>
+    new Map([["on WebGPU", await bothWays(backend, graph, fusion)]]);
 }
 
 async function check(
@@ -81,12 +100,21 @@ async function check(
   const fusion = { off: rules };
   assertEquals(kindsOf(lowered(outputs)), kernels);
   assertEquals(kernelsRun(lowered(outputs, { fusion })).length, unfusedCount);
-  await compare(outputs, fusion, tolerance);
+  await compare(onProcessors, outputs, fusion, tolerance);
 }
 
 /** Compares fused and unfused results with each other and with the reference. */
-async function compare(outputs: Outputs, fusion: FusionOptions, tolerance: number): Promise<void> {
-  const { found, expected } = await runEverywhere(outputs, fusion);
+async function compare(
+  run: RunBothWays,
+  outputs: Outputs,
+  fusion: FusionOptions,
+  tolerance: number,
+): Promise<void> {
+  const { inputs } = moduleOf(outputs);
+  const values = inputValues(inputs);
+  const graph = { inputs, outputs: new Map(Object.entries(outputs)), values };
+  const found = await run(graph, outputs, fusion);
+  const expected = evaluateGraph(Object.values(outputs), values);
   for (const [device, { fused, unfused }] of found) {
     for (const [path, node] of Object.entries(outputs)) {
       const one = fused.get(path) ?? [];
@@ -104,21 +132,33 @@ async function compare(outputs: Outputs, fusion: FusionOptions, tolerance: numbe
   }
 }
 
+/** What is computed of a case, and the kernels that come of it. */
+function partsOf(one: FusionCase): [part: string, outputs: Outputs, count: FusedCount][] {
+  const slopes = backward(one);
+  const parts = [
+    ["forward", one.results, one.forward],
+    ["gradient", slopes, one.gradient],
+    ["forward and gradient", { ...one.results, ...slopes }, one.both],
+  ] as const;
+  return parts.flatMap(([part, outputs, count]) =>
+    count === undefined ? [] : [[part, outputs, count]]
+  );
+}
+
 for (const one of FUSION_CASES) {
   Deno.test(`fusion: ${one.name}`, async (test) => {
-    const slopes = backward(one);
-    const parts = {
-      forward: [one.results, one.forward],
-      gradient: [slopes, one.gradient],
-      "forward and gradient": [{ ...one.results, ...slopes }, one.both],
-    } as const;
-    for (const [part, [outputs, count]] of Object.entries(parts)) {
-      if (count === undefined) continue;
+    for (const [part, outputs, count] of partsOf(one)) {
       await test.step(part, () => check(outputs, count, one));
     }
     const { explanation } = lowered(one.results);
     for (const rule of one.rules.slice(0, 1)) {
       assert(explanation !== undefined && explanation.count(rule) > 0, `${rule} says nothing`);
+    }
+  });
+  gpuTest(`fusion on WebGPU: ${one.name}`, async (backend, test) => {
+    const { rules, tolerance = TOLERANCE } = one;
+    for (const [part, outputs] of partsOf(one)) {
+      await test.step(part, () => compare(onGpu(backend), outputs, { off: rules }, tolerance));
     }
   });
 }
@@ -136,6 +176,6 @@ for (const { name, results, rule, kernels, because } of REFUSED_CASES) {
       ).join("; "),
       because,
     );
-    await compare(results, { off: [rule] }, TOLERANCE);
+    await compare(onProcessors, results, { off: [rule] }, TOLERANCE);
   });
 }

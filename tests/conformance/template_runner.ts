@@ -157,3 +157,24 @@ export function relativeError({ actual, expected }: Comparison, typical = 0): nu
   });
   return difference === 0 ? 0 : Math.sqrt(difference / size);
 }
+
+/**
+ * What flows back to a norm's vectors is summed over all rows, and may cancel: how large sums of as many
+ * terms of the rows' size are.
+ */
+export function typicalNormSum(
+  kernel: TemplateKernel,
+  name: string,
+  comparisons: readonly Comparison[],
+): number {
+  const rows = { query: "dq", key: "dk" }[/^(query|key)NormGrad/.exec(name)?.[1] ?? ""];
+  const cotangents = comparisons.find((comparison) => comparison.name === rows)?.expected;
+  if (rows === undefined || cotangents === undefined || kernel.kind !== "attentionGrad") return 0;
+  const total = stored(cotangents).reduce((sum, value) => sum + value * value, 0);
+  return Math.sqrt(total / kernel.depth);
+}
+
+/** The elements that the kernel stores: the others are NaN from the start. */
+export function stored(values: Float32Array): Float32Array {
+  return values.filter((value) => !Number.isNaN(value));
+}

@@ -9,10 +9,11 @@ import {
 } from "../support/attention_kernels.ts";
 import {
   compareTemplate,
-  type Comparison,
   loadTemplate,
   relativeError,
+  stored,
   type TemplateKernel,
+  typicalNormSum,
 } from "./template_runner.ts";
 
 /** Numbers that look random, the same in every run. */
@@ -29,30 +30,9 @@ function checkAgainstDefinition(
 ): void {
   const comparisons = compareTemplate(kernel, options, fill);
   for (const comparison of comparisons) {
-    const error = relativeError(comparison, typicalSum(kernel, comparison.name, comparisons));
+    const error = relativeError(comparison, typicalNormSum(kernel, comparison.name, comparisons));
     assert(error < tolerance, `${comparison.name} is off by ${error}`);
   }
-}
-
-/**
- * What flows back to a norm's vectors is summed over all rows, and may cancel: how large sums of as many
- * terms of the rows' size are.
- */
-function typicalSum(
-  kernel: TemplateKernel,
-  name: string,
-  comparisons: readonly Comparison[],
-): number {
-  const rows = { query: "dq", key: "dk" }[/^(query|key)NormGrad/.exec(name)?.[1] ?? ""];
-  const cotangents = comparisons.find((comparison) => comparison.name === rows)?.expected;
-  if (rows === undefined || cotangents === undefined || kernel.kind !== "attentionGrad") return 0;
-  const total = stored(cotangents).reduce((sum, value) => sum + value * value, 0);
-  return Math.sqrt(total / kernel.depth);
-}
-
-/** The elements that the kernel stores: the others are NaN from the start. */
-function stored(values: Float32Array): Float32Array {
-  return values.filter((value) => !Number.isNaN(value));
 }
 
 const outputs = fc.constantFrom("both", "out", "logSumExp");

@@ -7,6 +7,8 @@ import {
 import { assembleGpu } from "../../backends/webgpu/assemble.ts";
 import { fits, TILES } from "../../backends/webgpu/templates/tile.ts";
 import { axisIndices, Strides } from "../../backends/webgpu/wgsl/strides.ts";
+import { withWorkspaces } from "../../backends/webgpu/workspace.ts";
+import { gradients } from "../../compiler/autodiff.ts";
 import { lowerGraph } from "../../compiler/pipeline.ts";
 import * as g from "../../graph/mod.ts";
 import { assert, assertEquals } from "../support/assert.ts";
@@ -49,7 +51,8 @@ Deno.test("webgpu: flat numbers lead to the strided places of their axes", () =>
 
 function shadersOf(outputs: Record<string, g.Node>, capabilities = gpuCapabilities()): string[] {
   const { alignment } = capabilities;
-  const program = lowerGraph(moduleOf(outputs), { target: { alignment } });
+  const lowered = lowerGraph(moduleOf(outputs), { target: { alignment } });
+  const program = withWorkspaces(lowered, capabilities);
   return assembleGpu(program, capabilities).modules.map(({ wgsl }) => wgsl);
 }
 
@@ -64,6 +67,12 @@ const GOLDEN: Readonly<Record<string, () => Record<string, g.Node>>> = {
   },
   norm_in_subgroups: () => ({ y: g.layerNorm(g.input("x", "f32", [259, 80])) }),
   half_floats_of_a_type: () => ({ y: g.mul(g.input("x", "f16", [6]), 3) }),
+  qk_norm: () => {
+    const scale = g.input("scale", "f32", [8]);
+    const q = g.layerNorm(g.input("q", "f32", [2, 40, 8]), { scale });
+    const y = g.attention(q, g.input("k", "f32", [2, 64, 8]), g.input("v", "f32", [2, 64, 4]));
+    return gradients(g.sum(y), { scale });
+  },
   dense_relu: () => ({
     y: g.maximum(
       g.add(

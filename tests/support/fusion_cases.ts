@@ -349,6 +349,37 @@ const productCases: readonly FusionCase[] = [
   },
 ];
 
+/** Attention of heads whose queries and keys are normalised, before or after the heads are outermost. */
+function qkNorm(name: string, center: boolean, headsInside: boolean): FusionCase {
+  const scales = { queryScale: input("query/scale", 4), keyScale: input("key/scale", 4) };
+  const queries = input("queries", 4, 6, 2, 4);
+  const keys = input("keys", 4, 5, 2, 4);
+  const swap = (rows: Tensor) => g.transpose(rows, [0, 2, 1, 3]);
+  const normed = (rows: Tensor, scale: Tensor) => {
+    const norm = (given: Tensor) => g.layerNorm(given, { scale, center, epsilon: 1e-2 });
+    return headsInside ? swap(norm(rows)) : norm(swap(rows));
+  };
+  const y = g.attention(
+    normed(queries, scales.queryScale),
+    normed(keys, scales.keyScale),
+    swap(input("values", 4, 5, 2, 4)),
+  );
+  return {
+    name,
+    results: { y },
+    wrt: { queries, keys, ...scales },
+    rules: ["fold_qk_norm"],
+    forward: ["attention", 3],
+    gradient: ["attention attentionGrad", 7],
+    both: ["attention attentionGrad", 7],
+  };
+}
+
+const attentionCases: readonly FusionCase[] = [
+  qkNorm("QK-norm and attention", true, true),
+  qkNorm("root-mean-square QK-norm and attention", false, false),
+];
+
 /** An Adam step's results (Kingma and Ba 2015, algorithm 1), without its warm-up. */
 function adamStep(): Record<string, Tensor> {
   const [p, m, u] = [input("p", 40), input("m", 40), input("u", 40)];
@@ -416,5 +447,6 @@ export const FUSION_CASES: readonly FusionCase[] = [
   ...lossCases,
   ...epilogueCases,
   ...productCases,
+  ...attentionCases,
   ...otherCases,
 ];

@@ -12,6 +12,7 @@ import type {
   ColumnOperand,
   Expr,
   Kernel,
+  LoopRange,
   MatrixOperand,
   RowNorm,
   Statement,
@@ -104,21 +105,33 @@ export function workspaceOf({ name, buffers }: NormedKernel): number {
 /** The dispatches that find the statistics of all rows that are normalised. */
 export function emitRowStatistics(kernel: NormedKernel, options: EmitOptions): Dispatch[] {
   const { query, key } = placedNorms(kernel);
-  return [["queries", query] as const, ["keys", key] as const].flatMap(([what, placed]) =>
-    placed === undefined
-      ? []
-      : emitLoops(kernel, statisticsLoops(kernel, placed), `the statistics of its ${what}`, options)
-  );
+  const norms = [query, key].filter((norm) => norm !== undefined);
+  return groupsOf(norms, ({ rows }) => rows).flatMap(([rows, group]) => {
+    const extent = sizeOf(kernel.batch) * rows;
+    const body = group.flatMap((placed, at) => rowStatistics(kernel, placed, at));
+    const loops = { parallel: { variable: "row", extent }, body };
+    return emitLoops(kernel, loops, "the statistics of rows", options);
+  });
 }
 
 /** The dispatches that add up what flows back to norms' vectors. */
 export function emitVectorSums(kernel: AttentionGradKernel, options: EmitOptions): Dispatch[] {
   const { query, key } = placedNorms(kernel);
-  return [["query", query] as const, ["key", key] as const].flatMap(([what, placed]) =>
-    (placed?.sums ?? []).flatMap((sums) => {
-      const loops = sumLoops(kernel, sums, placed?.tiles ?? 0);
-      return emitLoops(kernel, loops, `what flows back to the ${what} ${sums.vector}`, options);
-    })
+  const norms = [query, key].filter((norm) => norm !== undefined);
+  const wanted = norms.filter(({ sums }) => sums.length > 0);
+  return groupsOf(wanted, ({ tiles }) => tiles).flatMap(([tiles, group]) => {
+    const loops = totals(kernel, group.flatMap(({ sums }) => sums), tiles);
+    return emitLoops(kernel, loops, "the sums for norms' vectors, over all tiles of rows", options);
+  });
+}
+
+/** Norms by a count: those of which there is equally much to compute share a dispatch. */
+function groupsOf(
+  norms: readonly PlacedNorm[],
+  count: (norm: PlacedNorm) => number,
+): (readonly [count: number, norms: readonly PlacedNorm[]])[] {
+  return [...new Set(norms.map(count))].map((each) =>
+    [each, norms.filter((norm) => count(norm) === each)] as const
   );
 }
 
@@ -134,28 +147,26 @@ function emitLoops(
   return emitLoopKernel({ kind: "loops", name, buffers, ...loops }, { ...options, comment });
 }
 
-/** For each row: its mean, where that is taken off, and one over its deviation. */
-function statisticsLoops(kernel: NormedKernel, placed: PlacedNorm): Loops {
+/** Of the variable's row: its mean, where that is taken off, and one over its deviation. */
+function rowStatistics(kernel: NormedKernel, placed: PlacedNorm, at: number): Statement[] {
   const { norm: { center, epsilon }, operand, rows, statistics } = placed;
   const { batch, depth } = kernel;
   const shape = [...batch, rows];
-  const extent = sizeOf(shape);
-  const row = Index.variable("row", extent);
+  const row = Index.variable("row", sizeOf(shape));
   const strides = [...operand.batchStrides, operand.rowStride];
   const start = unflatten(row, shape)
     .reduce((sum, index, axis) => sum.add(index.scale(strides[axis] ?? 0)), Index.constant(0));
-  const index = start.add(Index.variable("column", depth).scale(operand.columnStride))
-    .offset(operand.offset).toExpr();
-  const x: Expr = { kind: "load", type: "f32", buffer: operand.buffer, index };
-  const ofColumns = (name: string, value: Expr): Statement => ({
-    kind: "reduce",
-    ranges: [wholeRange("column", depth)],
-    body: [],
-    accumulators: [{ name, type: "f32", op: "sum", value }],
-  });
-  const mean = binary("div", variable("total"), constant(depth));
-  const off = center ? binary("sub", x, variable("mean")) : x;
-  const variance = binary("div", variable("squares"), constant(depth));
+  const x = load(
+    operand.buffer,
+    start.add(Index.variable("column", depth).scale(operand.columnStride)).offset(operand.offset),
+  );
+  const [total, mean, squares] = ["total", "mean", "squares"].map((word) => `${word}${at}`) as [
+    string,
+    string,
+    string,
+  ];
+  const off = center ? binary("sub", x, variable(mean)) : x;
+  const variance = binary("div", variable(squares), constant(depth));
   const inverse: Expr = {
     kind: "unary",
     op: "rsqrt",
@@ -168,56 +179,55 @@ function statisticsLoops(kernel: NormedKernel, placed: PlacedNorm): Loops {
     index: row.scale(STATISTICS).offset(statistics + at).toExpr(),
     value,
   });
-  const middle: readonly Statement[] = center
-    ? [
-      ofColumns("total", x),
-      { kind: "let", name: "mean", value: mean },
-      store(0, variable("mean")),
-    ]
-    : [];
+  const columns = wholeRange("column", depth);
+  const middle: readonly Statement[] = [
+    sumOver(columns, [[total, x]]),
+    { kind: "let", name: mean, value: binary("div", variable(total), constant(depth)) },
+    store(0, variable(mean)),
+  ];
+  return [
+    ...(center ? middle : []),
+    sumOver(columns, [[squares, binary("mul", off, off)]]),
+    store(1, inverse),
+  ];
+}
+
+/** For each column: the sums over all tiles. */
+function totals(kernel: AttentionGradKernel, sums: readonly VectorSums[], tiles: number): Loops {
+  const { depth } = kernel;
+  const column = Index.variable("column", depth);
+  const place = flatten([Index.variable("tile", tiles), column], [tiles, depth]);
+  const added = sums.map(({ offset }, at) =>
+    [`total${at}`, load(workspaceOf(kernel), place.offset(offset))] as const
+  );
+  const stores = sums.map(({ result: { buffer, offset, columnStride } }, at): Statement => ({
+    kind: "store",
+    buffer,
+    index: column.scale(columnStride).offset(offset).toExpr(),
+    value: variable(`total${at}`),
+  }));
+  const body = [sumOver(wholeRange("tile", tiles), added), ...stores];
+  const range = wholeRange("column", depth);
   return {
-    parallel: { variable: "row", extent },
-    body: [...middle, ofColumns("squares", binary("mul", off, off)), store(1, inverse)],
+    parallel: { variable: "all", extent: 1 },
+    body: [{ kind: "loop", range, vectorize: true, body }],
   };
 }
 
-/** For each column: the sum over all tiles. */
-function sumLoops(
-  kernel: AttentionGradKernel,
-  { offset, result }: VectorSums,
-  tiles: number,
-): Loops {
-  const { depth } = kernel;
-  const column = Index.variable("column", depth);
-  const index = flatten([Index.variable("tile", tiles), column], [tiles, depth]).offset(offset);
-  const value: Expr = {
-    kind: "load",
-    type: "f32",
-    buffer: workspaceOf(kernel),
-    index: index.toExpr(),
-  };
+function sumOver(
+  range: LoopRange,
+  sums: readonly (readonly [name: string, value: Expr])[],
+): Statement {
   return {
-    parallel: { variable: "all", extent: 1 },
-    body: [{
-      kind: "loop",
-      range: wholeRange("column", depth),
-      vectorize: true,
-      body: [
-        {
-          kind: "reduce",
-          ranges: [wholeRange("tile", tiles)],
-          body: [],
-          accumulators: [{ name: "total", type: "f32", op: "sum", value }],
-        },
-        {
-          kind: "store",
-          buffer: result.buffer,
-          index: column.scale(result.columnStride).offset(result.offset).toExpr(),
-          value: variable("total"),
-        },
-      ],
-    }],
+    kind: "reduce",
+    ranges: [range],
+    body: [],
+    accumulators: sums.map(([name, value]) => ({ name, type: "f32", op: "sum", value })),
   };
+}
+
+function load(buffer: number, index: Index): Expr {
+  return { kind: "load", type: "f32", buffer, index: index.toExpr() };
 }
 
 function variable(name: string): Expr {

@@ -20,6 +20,8 @@ export interface SideSource {
   readonly columns: number;
   /** The norm that its rows go through. */
   readonly norm?: PlacedNorm | undefined;
+  /** Whether the norm's vectors are named, but not applied. */
+  readonly unscaled?: boolean;
 }
 
 /** One side of a product, with the elements of it that an invocation has. */
@@ -31,14 +33,14 @@ export class PairSide {
 
   private constructor(
     tile: TileWriter,
-    { prefix, norm }: SideSource,
+    { prefix, norm, unscaled }: SideSource,
     view: OperandView,
     own: OwnElements,
     rowsAre: "free" | "k",
   ) {
     this.own = own;
     this.#tile = tile;
-    const loads = norm && new RowNormLoads(tile, prefix, norm, rowsAre);
+    const loads = norm && new RowNormLoads(tile, prefix, norm, rowsAre, unscaled);
     this.#norm = loads;
     const context = { buffers: tile.module.buffers, locals: tile.locals };
     this.#reader = new SideReader(context, prefix, view, loads && ((part) => loads.taken(part)));

@@ -26,15 +26,24 @@ export class RowNormLoads {
   readonly #prefix: string;
   readonly #placed: PlacedNorm;
   readonly #numbers: readonly AxisNumbers[];
+  readonly #unscaled: boolean;
   /** How many steps are loaded at once. */
   #steps = 1;
 
   /**
    * @param prefix Of the names of its variables.
    * @param rows Whether the rows are the side's own elements, or the steps of a sum.
+   * @param unscaled Whether the norm's vectors are named, but not applied.
    */
-  constructor(tile: TileWriter, prefix: string, placed: PlacedNorm, rows: "free" | "k") {
+  constructor(
+    tile: TileWriter,
+    prefix: string,
+    placed: PlacedNorm,
+    rows: "free" | "k",
+    unscaled = false,
+  ) {
     this.#tile = tile;
+    this.#unscaled = unscaled;
     this.#prefix = prefix;
     this.#placed = placed;
     const { center, scale, bias } = placed.norm;
@@ -71,12 +80,9 @@ export class RowNormLoads {
   writeOwn(reader: SideReader, own: OwnElements): void {
     for (const numbers of this.#numbers.filter(({ axis }) => axis === "free")) {
       for (let four = 0; four < own.count; four += 4) {
-        const parts = [0, 1, 2, 3].map((at) =>
-          this.#load(numbers, reader.ownPlace(own, four + at))
-        );
-        this.#tile.add(
-          `let ${this.#name(`${numbers.word}_${four}`)} = vec4<f32>(${parts.join(", ")});`,
-        );
+        const places = [0, 1, 2, 3].map((at) => reader.ownPlace(own, four + at));
+        const name = this.#name(`${numbers.word}_${four}`);
+        this.#tile.add(`let ${name} = ${this.#four(numbers, places)};`);
       }
     }
   }
@@ -90,14 +96,21 @@ export class RowNormLoads {
   }
 
   #ofSteps(numbers: AxisNumbers, k: string, steps: number): string {
-    const { buffer, base, offset, stride } = numbers;
     if (steps === 1) return this.#load(numbers, [k, 0]);
+    return this.#four(numbers, Array.from({ length: STEPS }, (_, step) => [k, step]));
+  }
+
+  /** The numbers of four places, the first of which is a multiple of four if they have one name. */
+  #four(numbers: AxisNumbers, places: readonly Place[]): string {
+    const { buffer, base, offset, stride } = numbers;
     const { buffers } = this.#tile.module;
-    if (base === "0" && stride === 1 && offset % 4 === 0 && buffers.isWide(buffer)) {
-      return buffers.loadFour(buffer, sumOf(k, offset));
+    const [first] = places;
+    const inLine = base === "0" && stride === 1 && offset % 4 === 0 &&
+      new Set(places.map(([name]) => name)).size === 1;
+    if (first !== undefined && inLine && buffers.isWide(buffer)) {
+      return buffers.loadFour(buffer, sumOf(first[0], offset));
     }
-    const parts = Array.from({ length: steps }, (_, step) => this.#load(numbers, [k, step]));
-    return `vec4<f32>(${parts.join(", ")})`;
+    return `vec4<f32>(${places.map((place) => this.#load(numbers, place)).join(", ")})`;
   }
 
   #load({ buffer, base, offset, stride }: AxisNumbers, [name, plus]: Place): string {
@@ -109,6 +122,7 @@ export class RowNormLoads {
   taken({ value, at, step, along }: LoadedPart): string {
     let text = value;
     for (const { word, axis } of this.#numbers) {
+      if (this.#unscaled && (word === "scale" || word === "bias")) continue;
       const numbers = axis === "free"
         ? this.#ofOwn(word, at, along)
         : this.#ofStep(word, step, along);

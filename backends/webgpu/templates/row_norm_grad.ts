@@ -24,9 +24,9 @@ export class RowNormGradWriter {
     this.#tile = tile;
     this.#placed = placed;
     this.#result = result;
-    const { operand, rows, norm: { center, epsilon } } = placed;
-    const norm = { ...placed, norm: { center, epsilon, scale: undefined, bias: undefined } };
-    const source = { prefix: PREFIX, operand, rows, columns: result.columns, norm };
+    const { operand, rows } = placed;
+    const norm = { ...placed, norm: { ...placed.norm, bias: undefined } };
+    const source = { prefix: PREFIX, operand, rows, columns: result.columns, norm, unscaled: true };
     this.#normalized = PairSide.ofColumns(tile, source, result.own);
   }
 
@@ -42,7 +42,7 @@ export class RowNormGradWriter {
   write(): void {
     const tile = this.#tile;
     const { center } = this.#placed.norm;
-    tile.add("", "// Back through the norm of the workgroup's rows.");
+    tile.add("// Back through the norm of the workgroup's rows.");
     this.#normalized.writeBase();
     tile.writeResultPlaces(this.#normalized, this.#result);
     this.#writeFactors();
@@ -85,33 +85,30 @@ export class RowNormGradWriter {
     return sumOf(this.#tile.name("result_column"), 4 * ACROSS * four);
   }
 
-  get #hasWholeTiles(): boolean {
-    return this.#result.columns % (4 * ACROSS) === 0;
+  /** Whether there is anything beyond the last column. */
+  get #isRagged(): boolean {
+    return this.#result.columns % (4 * ACROSS) !== 0;
   }
 
-  /** Names the norm's scale, which is zero beyond the last column: nothing flows from there. */
+  /** Name of what four columns' cotangents are multiplied with; undefined where that is 1. */
+  #factor(four: number): string | undefined {
+    if (this.#isRagged) return this.#tile.name(`factor_${four}`);
+    return this.#placed.norm.scale && this.#scale(four);
+  }
+
+  #scale(four: number): string {
+    return this.#tile.name(`${PREFIX}_scale_${4 * four}`);
+  }
+
+  /** Names the norm's scale with zeros beyond the last column, from where nothing flows back. */
   #writeFactors(): void {
-    const tile = this.#tile;
-    const { scale } = this.#placed.norm;
-    if (scale === undefined && this.#hasWholeTiles) return;
-    const { columns } = this.#result;
+    if (!this.#isRagged) return;
     for (const four of this.#fours) {
-      const load = (next: number) => {
-        if (scale === undefined) return "1.0";
-        const column = sumOf(this.#column(four), next);
-        const place = this.#hasWholeTiles ? column : `min(${column}, ${columns - 1})`;
-        const index = sumOf(
-          scale.columnStride === 0 ? "0" : `(${place}) * ${scale.columnStride}`,
-          scale.offset,
-        );
-        return tile.module.buffers.load(scale.buffer, index);
-      };
-      const factor = `vec4<f32>(${[0, 1, 2, 3].map(load).join(", ")})`;
-      const inside = `vec4<i32>(${
-        this.#column(four)
-      }) + vec4<i32>(0, 1, 2, 3) < vec4<i32>(${columns})`;
-      const masked = this.#hasWholeTiles ? factor : `select(vec4<f32>(), ${factor}, ${inside})`;
-      tile.add(`let ${tile.name(`factor_${four}`)} = ${masked};`);
+      const scale = this.#placed.norm.scale ? this.#scale(four) : "vec4<f32>(1.0)";
+      const inside = `vec4<i32>(${this.#column(four)}) + vec4<i32>(0, 1, 2, 3) < ` +
+        `vec4<i32>(${this.#result.columns})`;
+      const factor = this.#tile.name(`factor_${four}`);
+      this.#tile.add(`let ${factor} = select(vec4<f32>(), ${scale}, ${inside});`);
     }
   }
 
@@ -133,19 +130,21 @@ export class RowNormGradWriter {
   /** Turns a row's sums into cotangents of `y`, and adds up what is taken of them. */
   #writeSums(row: number): void {
     const tile = this.#tile;
-    const { norm: { center, scale }, rows, sums } = this.#placed;
+    const { norm: { center }, rows, sums } = this.#placed;
     const letter = LETTERS[row];
-    const inside = `${sumOf(tile.name("first_row"), tile.name("own_row"), row)} < ${rows}`;
+    const inside = tile.name("inside_row");
+    if (rows % TILE !== 0) {
+      const place = sumOf(tile.name("first_row"), tile.name("own_row"), row);
+      tile.add(`let ${inside} = ${place} < ${rows};`);
+    }
     for (const four of this.#fours) {
-      const [sum, y] = [this.#sum(row, four), this.#y(four)];
+      const [sum, y, factor] = [this.#sum(row, four), this.#y(four), this.#factor(four)];
       if (rows % TILE !== 0) tile.add(`${sum} = select(vec4<f32>(), ${sum}, ${inside});`);
       for (const { vector } of sums) {
         const value = vector === "scale" ? `${sum} * ${y}` : sum;
         tile.add(`${this.#vectorSum(vector, four)} += ${value};`);
       }
-      if (scale !== undefined || !this.#hasWholeTiles) {
-        tile.add(`${sum} *= ${tile.name(`factor_${four}`)};`);
-      }
+      if (factor !== undefined) tile.add(`${sum} *= ${factor};`);
       tile.add(`${tile.name("along")}.${letter} += dot(${sum}, ${y});`);
       if (center) tile.add(`${tile.name("middle")}.${letter} += dot(${sum}, vec4<f32>(1.0));`);
     }
@@ -165,7 +164,7 @@ export class RowNormGradWriter {
     ]
       .map((word) => tile.name(word)) as [string, string, string, string, string];
     for (const { vector, offset } of this.#placed.sums) {
-      tile.add("", `// For the ${vector}, the sums over the workgroup's rows.`);
+      tile.add(`// For the ${vector}, the sums over the workgroup's rows.`);
       const start = tile.name("sums");
       tile.module.code.scope(() => {
         tile.add(`let ${start} = ${sumOf(`${tile.name("tile")} * ${columns}`, offset)};`);
