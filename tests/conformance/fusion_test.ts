@@ -87,9 +87,12 @@ const onProcessors: RunBothWays = async (graph, outputs, fusion) => {
   return found;
 };
 
+/** On WebGPU, with attention as one kernel, whatever it costs. */
 function onGpu(backend: Backend): RunBothWays {
-  return async (graph, _outputs, fusion) =>
-    new Map([["on WebGPU", await bothWays(backend, graph, fusion)]]);
+  return async (graph, _outputs, fusion) => {
+    const found = await bothWays(backend, { ...graph, attention: "fused" }, fusion);
+    return new Map([["on WebGPU", found]]);
+  };
 }
 
 async function check(

@@ -350,7 +350,15 @@ const productCases: readonly FusionCase[] = [
 ];
 
 /** Attention of heads whose queries and keys are normalised, before or after the heads are outermost. */
-function qkNorm(name: string, center: boolean, headsInside: boolean): FusionCase {
+function qkNorm(
+  name: string,
+  { center, headsInside, apart }: {
+    readonly center: boolean;
+    readonly headsInside: boolean;
+    /** Kernels without the rule, in a backward pass. */
+    readonly apart: number;
+  },
+): FusionCase {
   const scales = { queryScale: input("query/scale", 4), keyScale: input("key/scale", 4) };
   const queries = input("queries", 4, 6, 2, 4);
   const keys = input("keys", 4, 5, 2, 4);
@@ -370,14 +378,19 @@ function qkNorm(name: string, center: boolean, headsInside: boolean): FusionCase
     wrt: { queries, keys, ...scales },
     rules: ["fold_qk_norm"],
     forward: ["attention", 3],
-    gradient: ["attention attentionGrad", 7],
-    both: ["attention attentionGrad", 7],
+    // What flows back is brought into the order of the inputs' axes.
+    gradient: ["attention attentionGrad rows rows", apart],
+    both: ["attention attentionGrad rows rows", apart],
   };
 }
 
 const attentionCases: readonly FusionCase[] = [
-  qkNorm("QK-norm and attention", true, true),
-  qkNorm("root-mean-square QK-norm and attention", false, false),
+  qkNorm("QK-norm and attention", { center: true, headsInside: true, apart: 8 }),
+  qkNorm("root-mean-square QK-norm and attention, of rows in another order", {
+    center: false,
+    headsInside: false,
+    apart: 10,
+  }),
 ];
 
 /** An Adam step's results (Kingma and Ba 2015, algorithm 1), without its warm-up. */
