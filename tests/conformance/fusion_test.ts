@@ -27,6 +27,8 @@ import { type RunnableGraph, runOn } from "../support/run_graph.ts";
  * of roundings, of up to three products in a row and the functions between them.
  */
 const TOLERANCE = 5e-6;
+/** The same on WebGPU, where a shader's compiler may fuse products with sums, or not: 5.2e-6 was seen. */
+const GPU_TOLERANCE = 8e-6;
 const LEAST = 0.1;
 
 type Outputs = Readonly<Record<string, Tensor>>;
@@ -159,7 +161,7 @@ for (const one of FUSION_CASES) {
     }
   });
   gpuTest(`fusion on WebGPU: ${one.name}`, async (backend, test) => {
-    const { rules, tolerance = TOLERANCE } = one;
+    const { rules, tolerance = GPU_TOLERANCE } = one;
     for (const [part, outputs] of partsOf(one)) {
       await test.step(part, () => compare(onGpu(backend), outputs, { off: rules }, tolerance));
     }
