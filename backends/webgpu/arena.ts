@@ -5,7 +5,7 @@ import { bytesPerElement } from "../../graph/dtype.ts";
 import { staticSize } from "../../graph/shape.ts";
 import { OutOfMemoryError } from "../errors.ts";
 import type { HostData, HostTensor } from "../host_array.ts";
-import { type ArenaRange, emptyOffset, segmentBytes } from "./bindings.ts";
+import { type ArenaRange, segmentBytes } from "./bindings.ts";
 import type { GpuCapabilities } from "./capabilities.ts";
 
 /** A range of a buffer of the device. */
@@ -30,14 +30,15 @@ export class Arena implements Disposable {
   /**
    * Memory for a program.
    *
+   * @param bytes As many as its dispatches' ranges are places in.
    * @throws {OutOfMemoryError} When the device has no room, naming what is largest in it.
    */
   static async create(
     device: GPUDevice,
     program: Program,
-    { limits, alignment }: GpuCapabilities,
+    bytes: number,
+    { limits }: GpuCapabilities,
   ): Promise<Arena> {
-    const bytes = emptyOffset(program) + alignment;
     const each = segmentBytes(limits);
     const usage = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_DST | GPUBufferUsage.COPY_SRC;
     device.pushErrorScope("out-of-memory");

@@ -4,9 +4,10 @@ import type { Program, ProgramStep } from "../../compiler/program.ts";
 import { withSizes } from "../../compiler/sizes.ts";
 import { describeNode, noteNode } from "../errors.ts";
 import type { Audit } from "./audit.ts";
-import { type ArenaRange, memberBindings } from "./bindings.ts";
+import type { ArenaRange } from "./bindings.ts";
 import type { GpuCapabilities } from "./capabilities.ts";
 import { emitGpuKernel } from "./emit_kernel.ts";
+import { Placement } from "./pieces/placement.ts";
 import { type TileName, TILES } from "./templates/tile.ts";
 import type { Grid } from "./wgsl/module.ts";
 
@@ -36,6 +37,8 @@ export interface GpuDispatch {
 export interface GpuProgram {
   readonly modules: readonly GpuModule[];
   readonly dispatches: readonly GpuDispatch[];
+  /** Memory that the dispatches' ranges are places in. */
+  readonly arenaBytes: number;
 }
 
 /** Graph nodes that a module's comment lists. */
@@ -49,12 +52,17 @@ export interface AssembleOptions {
   readonly audit?: Audit | undefined;
 }
 
-/** Emits every kernel once for each way in which its buffers are bound; what is the same is one module. */
+/**
+ * Emits every kernel once for each way in which its buffers are bound; what is the same is one module.
+ *
+ * @throws {RangeError} When the device's limits do not allow a kernel, however it is cut.
+ */
 export function assembleGpu(
   program: Program,
-  { limits, software, f16, subgroups }: GpuCapabilities,
+  capabilities: GpuCapabilities,
   { tiles, audit }: AssembleOptions = {},
 ): GpuProgram {
+  const { limits, software, f16, subgroups } = capabilities;
   const modules: GpuModule[] = [];
   const dispatches: GpuDispatch[] = [];
   const emitted = new Map<string, { module: number; grid: Grid }[]>();
@@ -65,38 +73,42 @@ export function assembleGpu(
     known.set(key, at);
     return at;
   };
+  const placement = new Placement(program, capabilities);
   program.steps.forEach((step, at) => {
     const kernel = program.kernels[step.kernel];
     if (kernel === undefined) throw new RangeError(`The program has no kernel ${step.kernel}`);
+    const name = tiles?.get(step.kernel);
+    const options = { limits, software, f16, subgroups, tile: name && TILES[name] };
     for (const member of step.members) {
       const plain = kernel.kind === "loops" ? withSizes(kernel, member.sizes) : kernel;
-      const { layout, ranges } = audit?.bindings(at, plain, member, limits) ??
-        memberBindings(program, plain, member, limits);
-      const key = `${step.kernel} ${member.sizes.join()} ${JSON.stringify(layout)}`;
-      let parts = emitted.get(key);
-      if (parts === undefined) {
-        const comment = commentOf(kernel, step);
-        const name = tiles?.get(step.kernel);
-        const tile = name && TILES[name];
-        const options = { layout, limits, software, f16, subgroups, comment, tile };
-        parts = emitGpuKernel(plain, options).map(({ wgsl, grid }) => {
-          const code = wgsl.replace(/^(\/\/.*\n)+/, "");
-          const bindings = layout.regions.flat();
-          return {
-            module: moduleAt({ wgsl, code, kernel: kernel.name, step: at, bindings }),
-            grid,
-          };
-        });
-        emitted.set(key, parts);
+      const pieces = placement.pieces(plain, member, audit?.limits(at, limits) ?? limits);
+      for (const piece of pieces) {
+        const { layout, ranges } = audit?.bindings(at, piece) ?? piece;
+        const key = JSON.stringify([step.kernel, member.sizes, piece.part, layout]);
+        let parts = emitted.get(key);
+        if (parts === undefined) {
+          const comment = commentOf(kernel, step, piece.part);
+          parts = emitGpuKernel(piece.kernel, { ...options, layout, comment }).map((one) => {
+            const code = one.wgsl.replace(/^(\/\/.*\n)+/, "");
+            const bindings = layout.regions.flat();
+            const { wgsl, grid } = one;
+            return {
+              module: moduleAt({ wgsl, code, kernel: kernel.name, step: at, bindings }),
+              grid,
+            };
+          });
+          emitted.set(key, parts);
+        }
+        for (const { module, grid } of parts) dispatches.push({ step: at, module, grid, ranges });
       }
-      for (const { module, grid } of parts) dispatches.push({ step: at, module, grid, ranges });
     }
   });
-  return { modules, dispatches };
+  return { modules, dispatches, arenaBytes: placement.arenaBytes };
 }
 
-function commentOf(kernel: Kernel, { nodes }: ProgramStep): string[] {
+function commentOf(kernel: Kernel, { nodes }: ProgramStep, part: string): string[] {
   const listed = nodes.slice(0, LISTED_NODES).map((node) => `  ${describeNode(noteNode(node))}`);
   const more = nodes.length - listed.length;
-  return [kernel.name, ...listed, ...(more > 0 ? [`  and ${more} more`] : [])];
+  const cut = part === "" ? [] : [`  ${part}`];
+  return [kernel.name, ...cut, ...listed, ...(more > 0 ? [`  and ${more} more`] : [])];
 }

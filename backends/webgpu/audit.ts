@@ -4,9 +4,8 @@ import { mapStatements, visitExpressions } from "../../compiler/lower/expression
 import type { Program } from "../../compiler/program.ts";
 import type { StepNote } from "../backend.ts";
 import { noteNode } from "../errors.ts";
-import { type ArenaRange, type MemberBindings, memberBindings } from "./bindings.ts";
+import type { ArenaRange, MemberBindings } from "./bindings.ts";
 import type { GpuCapabilities, GpuLimits } from "./capabilities.ts";
-import type { PlainKernel } from "./emit_kernel.ts";
 
 /** What a step has rounded to f16 or bf16, in all runs so far on the same device. */
 export interface RoundingNote extends StepNote {
@@ -41,19 +40,17 @@ export class Audit {
     );
   }
 
-  /** As {@linkcode memberBindings}, with the step's word as one more region, where the step rounds. */
-  bindings(
-    step: number,
-    kernel: PlainKernel,
-    member: Parameters<typeof memberBindings>[2],
-    limits: GpuLimits,
-  ): MemberBindings {
-    if (!this.#rounds.has(step)) return memberBindings(this.program, kernel, member, limits);
-    const { layout, ranges } = memberBindings(this.program, kernel, member, {
-      ...limits,
-      maxStorageBuffersPerShaderStage: limits.maxStorageBuffersPerShaderStage - 1,
-    });
-    const { regions, places } = layout;
+  /** The device's limits, less the step's word where the step rounds. */
+  limits(step: number, limits: GpuLimits): GpuLimits {
+    if (!this.#rounds.has(step)) return limits;
+    const most = limits.maxStorageBuffersPerShaderStage - 1;
+    return { ...limits, maxStorageBuffersPerShaderStage: most };
+  }
+
+  /** The bindings with the step's word as one more region, where the step rounds. */
+  bindings(step: number, bindings: MemberBindings): MemberBindings {
+    if (!this.#rounds.has(step)) return bindings;
+    const { layout: { regions, places }, ranges } = bindings;
     const word = { offset: this.range.offset + step * this.#apart, bytes: 4 };
     return {
       layout: { regions: [...regions, [word.bytes]], places, auditRegion: regions.length },

@@ -56,9 +56,9 @@ export class DeviceProgram implements Disposable {
    * @throws {GpuValidationError} When the device does not bind a kernel's buffers.
    */
   static async load(gpu: GpuDevice, plan: GpuPlan): Promise<DeviceProgram> {
-    const { program, assembled: { modules, dispatches }, capabilities } = plan;
+    const { program, assembled: { modules, dispatches, arenaBytes }, capabilities } = plan;
     const [arena, pipelines] = await Promise.allSettled([
-      Arena.create(gpu.device, program, capabilities),
+      Arena.create(gpu.device, program, arenaBytes, capabilities),
       gpu.pipelines.acquire(modules, (module) => noteOf(program, module)),
     ]);
     const undo = () => {

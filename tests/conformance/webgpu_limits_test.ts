@@ -1,26 +1,12 @@
 /** Small limits: programs are the same, cut differently. */
-import { backendOn } from "../../backends/webgpu/backend.ts";
 import type { GpuLimits } from "../../backends/webgpu/capabilities.ts";
-import { type GpuDevice, sharedDevice } from "../../backends/webgpu/device.ts";
 import { compile } from "../../backends/compile.ts";
 import { add, mul, spec, trace } from "../../graph/mod.ts";
 import { assertEquals } from "../support/assert.ts";
 import { gpuTest } from "../support/gpu.ts";
+import { limitedGpu } from "../support/limited_gpu.ts";
 import { randomGraphTests } from "../support/random_suite.ts";
 import { runOn } from "../support/run_graph.ts";
-
-/** The backend on a device of which it uses less than there is: no 16-bit floats or subgroups either. */
-function limited(gpu: GpuDevice, limits: Partial<GpuLimits>) {
-  const { capabilities } = gpu;
-  return backendOn(gpu, {
-    capabilities: {
-      ...capabilities,
-      f16: false,
-      subgroups: undefined,
-      limits: { ...capabilities.limits, ...limits },
-    },
-  });
-}
 
 const CASES: Readonly<Record<string, Partial<GpuLimits>>> = {
   "two bindings, 12 workgroups a dimension and 64 invocations": {
@@ -34,12 +20,21 @@ const CASES: Readonly<Record<string, Partial<GpuLimits>>> = {
     maxStorageBufferBindingSize: 512,
     maxBufferSize: 1280,
   },
+  "eight bindings of 1,024 bytes": {
+    maxStorageBuffersPerShaderStage: 8,
+    maxStorageBufferBindingSize: 1024,
+  },
+  "four bindings of 2,048 bytes and buffers of 3,072": {
+    maxStorageBuffersPerShaderStage: 4,
+    maxStorageBufferBindingSize: 2048,
+    maxBufferSize: 3072,
+  },
 };
 
 for (const [name, limits] of Object.entries(CASES)) {
   randomGraphTests(
     `WebGPU with ${name}`,
-    async (graph) => await runOn(limited(await sharedDevice(), limits), graph),
+    async (graph) => await runOn(await limitedGpu(limits), graph),
     { f32: 40, mixed: 40, gradients: 20 },
     (name, test) => gpuTest(name, test),
   );
@@ -47,7 +42,7 @@ for (const [name, limits] of Object.entries(CASES)) {
 
 gpuTest("webgpu: inputs, donated state and outputs may go on in another buffer", async () => {
   const limits = { maxBufferSize: 1024, maxStorageBufferBindingSize: 512 };
-  const backend = limited(await sharedDevice(), limits);
+  const backend = await limitedGpu(limits);
   const count = 700;
   const graph = trace(
     { total: spec("f32", [count]), x: spec("bf16", [count]) },

@@ -17,6 +17,7 @@ import {
   assertThrows,
 } from "../support/assert.ts";
 import { gpuTest } from "../support/gpu.ts";
+import { limitedGpu } from "../support/limited_gpu.ts";
 import golden from "../golden/vit_small.json" with { type: "json" };
 import { distance, goldenConfig, goldenTensors, norm, numbersOf } from "./golden_vit.ts";
 
@@ -89,16 +90,20 @@ Deno.test("one step of the small ViT: the goldens' loss, gradient norm, and SGD'
 
 async function tinyTrainer(
   seed: number,
-  { backend = reference(), ...options }: Partial<VitOptions> & { backend?: Backend } = {},
+  { backend = reference(), batch = 4, ...options }: Partial<VitOptions> & {
+    backend?: Backend;
+    batch?: number;
+  } = {},
 ) {
   const model = vit({ ...tiny, ...options });
   const optimizer = adam({ schedule, clipNorm: 1, weightDecay: 0.01 });
   const program = await compile(trainingStep({ model, optimizer, labelSmoothing: 0.1 }), {
     backend,
-    bind: { batch: 4 },
+    bind: { batch },
     donate: { state: "state" },
   });
-  const trainer = new Trainer({ model, optimizer, program, data: halves(10), batchSize: 4, seed });
+  const data = halves(2 * batch + 2);
+  const trainer = new Trainer({ model, optimizer, program, data, batchSize: batch, seed });
   return { model, program, trainer };
 }
 
@@ -138,6 +143,34 @@ gpuTest(
     assertEquals(await two.program.get("state/key"), await one.program.get("state/key"));
   },
 );
+
+const SMALL_LIMITS = {
+  "bindings of 1 MiB": {
+    form: { width: 64, mlpWidth: 1024, batch: 96 },
+    limits: { maxStorageBufferBindingSize: 2 ** 20, maxBufferSize: 3 * 2 ** 19 },
+    steps: 3,
+  },
+  "four bindings of 1 KiB": {
+    form: {},
+    limits: { maxStorageBufferBindingSize: 2 ** 10, maxStorageBuffersPerShaderStage: 4 },
+    steps: 10,
+  },
+} as const;
+
+for (const [name, { form, limits, steps }] of Object.entries(SMALL_LIMITS)) {
+  gpuTest(`training on WebGPU with ${name}, less than its tensors, goes as on WASM`, async () => {
+    const one = await tinyTrainer(3, { ...form, backend: wasm({ threads: 1 }) });
+    using _one = one.program;
+    const two = await tinyTrainer(3, { ...form, backend: await limitedGpu(limits) });
+    using _two = two.program;
+    for (let step = 0; step < steps; step++) {
+      const [expected, found] = [await one.trainer.next(), await two.trainer.next()];
+      assertEquals([found.step, found.accuracy], [expected.step, expected.accuracy]);
+      assertAlmostEquals(found.loss, expected.loss, 1e-4 * expected.loss);
+      assertAlmostEquals(found.gradientNorm, expected.gradientNorm, 1e-4 * expected.gradientNorm);
+    }
+  });
+}
 
 Deno.test("a run that is saved goes on elsewhere to the same bits, on another number of threads", async () => {
   const folder = await Deno.makeTempDir();

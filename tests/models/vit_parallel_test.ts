@@ -14,6 +14,7 @@ import { namedTensors, valuesFrom } from "../../models/weights.ts";
 import { above4GiB } from "../support/above_4_gib.ts";
 import { assert, assertEquals } from "../support/assert.ts";
 import { gpuTest } from "../support/gpu.ts";
+import { limitedGpu } from "../support/limited_gpu.ts";
 import golden from "../golden/vit_parallel.json" with { type: "json" };
 import { distance, inputOf, norm, numbersOf } from "./golden_vit.ts";
 
@@ -146,6 +147,11 @@ gpuTest(
     for (const name of CASES) await checkedRun(name, backend);
   },
 );
+
+gpuTest("parallel blocks and QK-norm on WebGPU with few bindings: JAX's gradients", async () => {
+  const limits = { maxStorageBufferBindingSize: 4096, maxStorageBuffersPerShaderStage: 4 };
+  for (const name of CASES) await checkedRun(name, await limitedGpu(limits));
+});
 
 Deno.test("what a configuration declares is what its closed form counts", () => {
   const { mlpWidth, ...rest } = configOf("vit_22b");

@@ -25,6 +25,7 @@ import { vit } from "../../models/vit.ts";
 import { above4GiB } from "../support/above_4_gib.ts";
 import { assert, assertEquals, assertNotEquals, assertThrows } from "../support/assert.ts";
 import { gpuTest } from "../support/gpu.ts";
+import { limitedGpu } from "../support/limited_gpu.ts";
 import golden from "../golden/vit_small.json" with { type: "json" };
 import { distance, goldenConfig, goldenTensors, inputOf, norm, numbersOf } from "./golden_vit.ts";
 
@@ -152,6 +153,12 @@ Deno.test("on WASM, losses and all gradients are JAX's, and the same bits on one
 gpuTest("on WebGPU, losses and all gradients are JAX's", async (backend) => {
   const tensors = await goldenTensors();
   for (const gelu of GELUS) await checkedRun(gelu, tensors, backend);
+});
+
+gpuTest("on WebGPU whose bindings hold no tensor whole, all gradients are JAX's", async () => {
+  const tensors = await goldenTensors();
+  const limits = { maxStorageBufferBindingSize: 2048, maxBufferSize: 5120 };
+  await checkedRun("tanh", tensors, await limitedGpu(limits));
 });
 
 function parametersOf(tensors: ReadonlyMap<string, HostTensor>): Map<string, HostTensor> {

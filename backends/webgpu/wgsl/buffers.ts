@@ -1,5 +1,6 @@
 /** A kernel's buffers in WGSL: how each is bound, and how its elements are loaded and stored. */
-import type { KernelBuffer } from "../../../compiler/loop_ir.ts";
+import type { KernelBuffer, ScalarType } from "../../../compiler/loop_ir.ts";
+import { scalarType } from "../../../compiler/lower/values.ts";
 import type { DType } from "../../../graph/dtype.ts";
 import { AUDIT_WORD, type Library } from "./library.ts";
 import type { Names } from "./names.ts";
@@ -8,7 +9,10 @@ import type { Names } from "./names.ts";
 export interface BufferPlace {
   /** Index of the region. */
   readonly region: number;
-  /** Bytes from the region's start; not 0 only where buffers share one. */
+  /**
+   * Bytes from the region's start to the buffer's first element; not 0 only where buffers share a region,
+   * and negative where that element is not in it.
+   */
   readonly offset: number;
 }
 
@@ -16,8 +20,8 @@ export interface BufferPlace {
 export interface BindingLayout {
   /** Of each region, the bytes that each of its bindings covers. */
   readonly regions: readonly (readonly number[])[];
-  /** One for each of the kernel's buffers that is bound, in order. */
-  readonly places: readonly BufferPlace[];
+  /** One for each of the kernel's buffers that may be bound, in order; undefined where it is not. */
+  readonly places: readonly (BufferPlace | undefined)[];
   /** A region of one word, for the largest magnitude that was rounded. */
   readonly auditRegion?: number;
 }
@@ -79,8 +83,9 @@ export class WgslBuffers {
   readonly #library: Library;
   readonly #names: Names;
   readonly #regions: readonly (readonly DeclaredBinding[])[];
-  readonly #bound: readonly BoundBuffer[];
-  /** Functions for what lies in several bindings, by what they do and where. */
+  readonly #bound: readonly (BoundBuffer | undefined)[];
+  readonly #dtypes: readonly DType[];
+  /** What else is declared: functions for what lies in several bindings, by what they do and where. */
   readonly #functions = new Map<string, { readonly name: string; readonly text: string }>();
 
   /**
@@ -101,13 +106,14 @@ export class WgslBuffers {
     this.#library = library;
     this.#names = names;
     const bound = buffers.filter(({ access }) => access !== "scratch");
+    this.#dtypes = bound.map(({ dtype }) => dtype);
     this.#regions = layout.regions.map((parts, region) => {
       if (region === layout.auditRegion) {
         const name = names.unique(AUDIT_WORD);
         return [{ name, element: "atomic<u32>", words: 1 }];
       }
       const here = bound.filter((_, at) => layout.places[at]?.region === region);
-      const places = layout.places.filter((place) => place.region === region);
+      const places = layout.places.filter((place) => place?.region === region);
       const byFours = parts.length === 1 && here.some((buffer) => wide.has(buffer)) &&
         canBeWide(here, places, parts[0] ?? 0, wide);
       const name = [...new Set(here.map((buffer) => buffer.name))].slice(0, 3).join("_");
@@ -119,8 +125,9 @@ export class WgslBuffers {
     });
     this.#bound = bound.map((buffer, at) => {
       const place = layout.places[at];
-      const region = this.#regions[place?.region ?? -1];
-      if (place === undefined || region === undefined) {
+      if (place === undefined) return undefined;
+      const region = this.#regions[place.region];
+      if (region === undefined) {
         throw new RangeError(`Buffer ${buffer.name} is not bound`);
       }
       return boundBuffer(buffer, place.offset, region);
@@ -143,29 +150,30 @@ export class WgslBuffers {
 
   /** The buffer's name in WGSL. */
   nameOf(buffer: number): string {
-    return this.#at(buffer).bindings[0]?.name ?? "unused";
+    return this.#at(buffer)?.bindings[0]?.name ?? "unused";
   }
 
   /** Whether four f32 can be loaded at once. */
   isWide(buffer: number): boolean {
-    return this.#at(buffer).element === "vec4<f32>";
+    return this.#at(buffer)?.element === "vec4<f32>";
   }
 
   /** The four elements from an index on that is a multiple of four, as a vec4; of a wide buffer. */
   loadFour(buffer: number, index: string): string {
-    const { base } = this.#at(buffer);
+    const base = this.#at(buffer)?.base ?? 0;
     return `${this.nameOf(buffer)}[(${shifted(index, base)}) >> 2u]`;
   }
 
   /** A statement that stores four elements, a vec4, from such an index on; of a wide buffer. */
   storeFour(buffer: number, index: string, values: string): string {
-    const { base } = this.#at(buffer);
+    const base = this.#at(buffer)?.base ?? 0;
     return `${this.nameOf(buffer)}[(${shifted(index, base)}) >> 2u] = ${values};`;
   }
 
-  /** The element at an index (text of type i32), as its scalar type. */
+  /** The element at an index (text of type i32), as its scalar type; of a buffer that is not bound, 0. */
   load(buffer: number, index: string): string {
     const bound = this.#at(buffer);
+    if (bound === undefined) return this.#absent(scalarType(this.#dtypes[buffer] ?? "f32"));
     const { element, dtype, base } = bound;
     const place = shifted(index, base);
     if (element === "vec4<f32>") {
@@ -185,9 +193,10 @@ export class WgslBuffers {
     return held === dtype ? word : `bitcast<${dtype}>(${word})`;
   }
 
-  /** Statements that store a value (text of the scalar type) at an index. */
+  /** Statements that store a value (text of the scalar type) at an index; none where it is not bound. */
   store(buffer: number, index: string, value: string): string[] {
     const bound = this.#at(buffer);
+    if (bound === undefined) return [];
     const { element, dtype, base } = bound;
     const place = shifted(index, base);
     if (element === "f16") {
@@ -260,10 +269,19 @@ export class WgslBuffers {
     return name;
   }
 
-  #at(buffer: number): BoundBuffer {
-    const found = this.#bound[buffer];
-    if (found === undefined) throw new RangeError(`The kernel binds no buffer ${buffer}`);
-    return found;
+  /** A zero that is no constant: what is computed of constants must be defined, even if nothing runs it. */
+  #absent(type: ScalarType): string {
+    const known = this.#functions.get(`absent ${type}`);
+    if (known !== undefined) return known.name;
+    const name = this.#names.unique(`absent_${type}`);
+    this.#functions.set(`absent ${type}`, { name, text: `var<private> ${name}: ${type};` });
+    return name;
+  }
+
+  /** Undefined where the layout has no place for it: it is in the text, but no index is in range. */
+  #at(buffer: number): BoundBuffer | undefined {
+    if (buffer in this.#bound) return this.#bound[buffer];
+    throw new RangeError(`The kernel binds no buffer ${buffer}`);
   }
 }
 
@@ -277,12 +295,13 @@ function boundBuffer(
 ): BoundBuffer {
   const size = isHalf(dtype) ? 2 : WORD;
   const last = offset + Math.max(elements - 1, 0) * size;
+  const first = Math.max(offset, 0);
   let start = 0;
   let from = 0;
   const bindings: DeclaredBinding[] = [];
   for (const binding of region) {
     const end = start + binding.words * WORD;
-    if (offset < end && last >= start) {
+    if (first < end && last >= start) {
       if (bindings.length === 0) from = start;
       bindings.push(binding);
     }
@@ -329,5 +348,6 @@ function choice(
 }
 
 function shifted(index: string, base: number): string {
-  return base === 0 ? index : `${index} + ${base}`;
+  if (base === 0) return index;
+  return base > 0 ? `${index} + ${base}` : `${index} - ${-base}`;
 }
