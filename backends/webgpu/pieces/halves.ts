@@ -5,9 +5,6 @@ import { integerConstant } from "../../../compiler/index_expr.ts";
 import { mapStatements, sharedRewrite, withParts } from "../../../compiler/lower/expressions.ts";
 import { integerBinary } from "../../../compiler/lower/ranges.ts";
 import type { PlainKernel } from "../emit_kernel.ts";
-import { halvesOfAttention, halvesOfAttentionGrad } from "./halves_attention.ts";
-import { halvesOfLoops } from "./halves_loops.ts";
-import { halvesOfMatmul } from "./halves_matmul.ts";
 
 /** Two kernels in the place of one, which run in this order. */
 export interface Halves {
@@ -25,24 +22,6 @@ export interface HandedBuffer {
   readonly name: string;
   readonly dtype: DType;
   readonly elements: number;
-}
-
-/**
- * All ways to cut the kernel. Its scratch, if it has any, must be {@linkcode inlineScratch | inlined}.
- *
- * @param own How many of its buffers are the program's; those behind them were handed on by an earlier cut.
- */
-export function halvesOf(kernel: PlainKernel, own: number): Halves[] {
-  switch (kernel.kind) {
-    case "loops":
-      return halvesOfLoops(kernel, own);
-    case "matmul":
-      return halvesOfMatmul(kernel);
-    case "attention":
-      return halvesOfAttention(kernel);
-    case "attentionGrad":
-      return halvesOfAttentionGrad(kernel);
-  }
 }
 
 /** Where an axis is cut. */

@@ -29,7 +29,8 @@ import {
 import type { GpuCapabilities, GpuLimits } from "../capabilities.ts";
 import type { PlainKernel } from "../emit_kernel.ts";
 import { inlineScratch } from "../wgsl/inline_scratch.ts";
-import { type Halves, halvesOf, movedBy, replaceVariable } from "./halves.ts";
+import { type Halves, movedBy, replaceVariable } from "./halves.ts";
+import { halvesOf } from "./halves_of.ts";
 import { touchedElements } from "./touched.ts";
 
 /** A kernel, or a part of one, that a dispatch runs. */
