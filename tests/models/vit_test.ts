@@ -157,7 +157,7 @@ gpuTest("on WebGPU, losses and all gradients are JAX's", async (backend) => {
 
 gpuTest("on WebGPU whose bindings hold no tensor whole, all gradients are JAX's", async () => {
   const tensors = await goldenTensors();
-  const limits = { maxStorageBufferBindingSize: 2048, maxBufferSize: 5120 };
+  const limits = { maxStorageBufferBindingSize: 4096, maxBufferSize: 8192 };
   await checkedRun("tanh", tensors, await limitedGpu(limits));
 });
 
