@@ -149,7 +149,7 @@ gpuTest(
 );
 
 gpuTest("parallel blocks and QK-norm on WebGPU with few bindings: JAX's gradients", async () => {
-  const limits = { maxStorageBufferBindingSize: 8192, maxStorageBuffersPerShaderStage: 4 };
+  const limits = { maxStorageBufferBindingSize: 16384, maxStorageBuffersPerShaderStage: 4 };
   for (const name of CASES) await checkedRun(name, await limitedGpu(limits));
 });
 
