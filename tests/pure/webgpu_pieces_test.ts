@@ -2,6 +2,7 @@
 import { assembleGpu } from "../../backends/webgpu/assemble.ts";
 import { gpuCapabilities, type GpuLimits } from "../../backends/webgpu/capabilities.ts";
 import { Intervals } from "../../backends/webgpu/pieces/intervals.ts";
+import { withWorkspaces } from "../../backends/webgpu/workspace.ts";
 import type { Piece } from "../../backends/webgpu/pieces/placement.ts";
 import { gradients } from "../../compiler/autodiff.ts";
 import type { BinaryOp, Expr } from "../../compiler/loop_ir.ts";
@@ -210,8 +211,9 @@ for (const [name, changes, batch] of LARGE) {
       model: vit(vitVariant(name, changes)),
       optimizer: adam({ schedule, clipNorm: 1, weightDecay: 0.1 }),
     });
-    const target = { alignment: 256, unsupported: ["fold_qk_norm"] as const };
-    const program = lowerGraph(graph, { bind: { batch }, donate: { state: "state" }, target });
+    const target = { alignment: 256 };
+    const lowered = lowerGraph(graph, { bind: { batch }, donate: { state: "state" }, target });
+    const program = withWorkspaces(lowered, target);
     for (const few of [{}, FEW]) {
       const { limits, ...capabilities } = gpuCapabilities({ limits: few });
       const { dispatches, arenaBytes } = assembleGpu(program, { ...capabilities, limits });

@@ -5,6 +5,7 @@ import { hostData } from "../../backends/host_array.ts";
 import { boundBuffers } from "../../backends/webgpu/bindings.ts";
 import type { GpuCapabilities } from "../../backends/webgpu/capabilities.ts";
 import { type Piece, Placement } from "../../backends/webgpu/pieces/placement.ts";
+import { withWorkspaces } from "../../backends/webgpu/workspace.ts";
 import { lowerGraph } from "../../compiler/pipeline.ts";
 import type { Program, ProgramPort } from "../../compiler/program.ts";
 import { withSizes } from "../../compiler/sizes.ts";
@@ -35,8 +36,9 @@ export function runInPieces(
   capabilities: GpuCapabilities,
 ): Map<string, Float64Array> {
   const { alignment } = capabilities;
-  const target = { alignment, unsupported: ["fold_qk_norm"] as const };
-  const program = lowerGraph(graph, { bind: graph.bindings ?? {}, target });
+  const target = { alignment };
+  const lowered = lowerGraph(graph, { bind: graph.bindings ?? {}, target });
+  const program = withWorkspaces(lowered, target);
   const { pieces, arenaBytes } = piecesOf(program, capabilities);
   // What nothing has written must not happen to look right.
   const memory = new Uint8Array(arenaBytes).fill(0x7f);

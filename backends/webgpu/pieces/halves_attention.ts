@@ -27,12 +27,12 @@ export function halvesOfAttention(kernel: AttentionKernel): Halves[] {
   ];
 }
 
-/** All ways to cut the kernel; none where it has results that are summed over all rows. */
+/** All ways to cut the kernel; where it has results that are summed over all rows, by results alone. */
 export function halvesOfAttentionGrad(kernel: AttentionGradKernel): Halves[] {
   const { batch, queries, keys, dq, dk, dv, queryNormGrad, keyNormGrad } = kernel;
-  if (queryNormGrad !== undefined || keyNormGrad !== undefined) return [];
   const operands = ["q", "k", "v", "out", "logSumExp", "outCotangent", "dq", "dk", "dv"] as const;
-  const along = batch.flatMap((extent, at) =>
+  const sums = queryNormGrad !== undefined || keyNormGrad !== undefined;
+  const along = (sums ? [] : batch).flatMap((extent, at) =>
     halvesAlong(`batch axis ${at}`, extent, (start, length): AttentionGradKernel => ({
       ...kernel,
       batch: withExtent(batch, at, length),
@@ -41,15 +41,19 @@ export function halvesOfAttentionGrad(kernel: AttentionGradKernel): Halves[] {
   );
   if (dq !== undefined && (dk !== undefined || dv !== undefined)) {
     const kernels = [
-      { ...kernel, dk: undefined, dv: undefined },
-      { ...kernel, dq: undefined },
+      { ...kernel, dk: undefined, dv: undefined, keyNormGrad: undefined },
+      { ...kernel, dq: undefined, queryNormGrad: undefined },
     ] as const;
     return [{ name: "the queries' gradient", kernels, handed: [] }, ...along];
   }
   if (dk !== undefined && dv !== undefined) {
-    const kernels = [{ ...kernel, dv: undefined }, { ...kernel, dk: undefined }] as const;
+    const kernels = [
+      { ...kernel, dv: undefined },
+      { ...kernel, dk: undefined, keyNormGrad: undefined },
+    ] as const;
     along.unshift({ name: "the keys' gradient", kernels, handed: [] });
   }
+  if (sums) return along;
   if (dq === undefined) {
     const byKeys = halvesAlong("keys", keys, (start, length): AttentionGradKernel => {
       return { ...kernel, keys: length, ...moved(kernel, ["k", "v", "dk", "dv"], start) };

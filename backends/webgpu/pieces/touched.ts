@@ -12,6 +12,7 @@ import type {
 } from "../../../compiler/loop_ir.ts";
 import { visitExpressions } from "../../../compiler/lower/expressions.ts";
 import type { PlainKernel } from "../emit_kernel.ts";
+import { WORKSPACE, workspaceElements } from "../templates/attention_norms.ts";
 import { ANY, hull, type Interval, Intervals } from "./intervals.ts";
 
 /**
@@ -151,6 +152,8 @@ function ofAttention(touched: Touched, kernel: AttentionKernel | AttentionGradKe
     if (operand === undefined) return;
     touched.strided(operand.buffer, operand.offset, [[operand.columnStride, depth]]);
   };
+  const workspace = kernel.buffers.findIndex(({ name }) => name === WORKSPACE);
+  if (workspace >= 0) touched.add(workspace, [0, workspaceElements(kernel) - 1]);
   rows(kernel.q, queries, depth);
   rows(kernel.k, keys, depth);
   rows(kernel.v, keys, valueDepth);
