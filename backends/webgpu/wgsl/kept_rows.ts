@@ -94,6 +94,8 @@ function plainPass(statement: Statement): Pass | undefined {
   const isLoop = statement.kind === "loop";
   if (isLoop && !statement.vectorize) return undefined;
   if (!body.every(({ kind }) => kind === "let" || (isLoop && kind === "store"))) return undefined;
+  // A second store would come before what its `let`s load, once they are put in place.
+  if (body.filter(({ kind }) => kind === "store").length > 1) return undefined;
   const accumulators = isLoop ? [] : statement.accumulators;
   return { variable: range.variable, body, accumulators, start, trips: trips.trips };
 }
