@@ -144,6 +144,18 @@ gpuTest(
   },
 );
 
+gpuTest("a wider model's residuals with dropout are trained on WebGPU as on WASM", async (gpu) => {
+  const form = { width: 64, depth: 2, dropout: 0.1 };
+  const one = await tinyTrainer(3, { ...form, backend: wasm({ threads: 1 }) });
+  using _one = one.program;
+  const two = await tinyTrainer(3, { ...form, backend: gpu });
+  using _two = two.program;
+  for (let step = 0; step < 20; step++) {
+    const [expected, found] = [await one.trainer.next(), await two.trainer.next()];
+    assertAlmostEquals(found.loss, expected.loss, 1e-5 * expected.loss);
+  }
+});
+
 const SMALL_LIMITS = {
   "bindings of 1 MiB": {
     form: { width: 64, mlpWidth: 1024, batch: 96 },
