@@ -36,12 +36,12 @@ interface Recorded {
   readonly peakBytes: number;
 }
 
-/** `perSecond` is of a run of the median time. */
+/** `flopsPerSecond` is of a run of the median time. */
 function record(
   suite: Work["suite"],
   work: string,
   { threads, runtime, system, times, peakBytes }: Recorded,
-  perSecond: number,
+  flopsPerSecond: number,
 ): JsonRecord {
   return {
     suite,
@@ -52,7 +52,7 @@ function record(
     version: system.version,
     median_ms: rounded(median(times)),
     min_ms: rounded(Math.min(...times)),
-    gflops: rounded(perSecond / 1e9),
+    gflops: rounded(flopsPerSecond / 1e9),
     peak_mb: rounded(peakBytes / 1e6),
     runs: times.length,
   };
@@ -63,7 +63,7 @@ function rounded(value: number): number {
 }
 
 /** FLOPs of the work in the median time, a second. */
-export function perSecond(work: TimedWork, { times }: Pick<Measurement, "times">): number {
+export function flopsPerSecond(work: TimedWork, { times }: Pick<Measurement, "times">): number {
   return flopsOf(work) / (median(times) / 1000);
 }
 
@@ -77,7 +77,7 @@ export function peakRecords(work: MachineWork, peaks: readonly MachineRate[]): J
 /** A comparison's measurements. */
 export function comparisonRecords({ work, measurements }: Comparison): JsonRecord[] {
   return measurements.map((measurement) =>
-    record(work.suite, work.name, measurement, perSecond(work, measurement))
+    record(work.suite, work.name, measurement, flopsPerSecond(work, measurement))
   );
 }
 
@@ -92,7 +92,7 @@ export function startRecords(
       suite,
       `${name} and first run`,
       { ...start, times: start.firstRun },
-      perSecond(forward, { times: start.firstRun }),
+      flopsPerSecond(forward, { times: start.firstRun }),
     ),
   ]);
 }
@@ -106,6 +106,6 @@ export function dispatchRecords({ work, costs }: DispatchCosts): JsonRecord[] {
 export function scalingRecords({ work, byTokens, byBatch }: Scaling): JsonRecord[] {
   const points = new Map([...byTokens, ...byBatch].map((point) => [point.work.name, point]));
   return [...points.values()].map(({ work: { name }, work: forward, measurement }) =>
-    record(work.suite, name, measurement, perSecond(forward, measurement))
+    record(work.suite, name, measurement, flopsPerSecond(forward, measurement))
   );
 }

@@ -4,7 +4,7 @@ import type { DispatchCosts } from "./dispatches.ts";
 import type { Comparison, Failure, Measurement } from "./measure.ts";
 import { KERNEL_CLASSES } from "./measured_run.ts";
 import type { MachineRate } from "./peak.ts";
-import { perSecond } from "./records.ts";
+import { flopsPerSecond } from "./records.ts";
 import { exponentsOf, type Scaling, type ScalingPoint } from "./scaling.ts";
 import { median } from "./statistics.ts";
 import { FOVEA } from "./systems.ts";
@@ -45,7 +45,7 @@ export function comparisonText(comparison: Comparison, peaks: readonly MachineRa
   const { work, measurements, failures, difference } = comparison;
   const rows = measurements.map((measurement) => {
     const { system, threads, times, peakBytes } = measurement;
-    const rate = perSecond(work, measurement);
+    const rate = flopsPerSecond(work, measurement);
     const peak = peaks.find((peak) => peak.threads === threads)?.perSecond;
     return [
       system.name,
@@ -168,7 +168,7 @@ function pointsTable(points: readonly ScalingPoint[]): string {
       threeDigits(median(measurement.times)),
       threeDigits(Math.min(...measurement.times)),
       threeDigits(flopsOf(work) / 1e9),
-      threeDigits(perSecond(work, measurement) / 1e9),
+      threeDigits(flopsPerSecond(work, measurement) / 1e9),
       threeDigits(measurement.peakBytes / 1e6),
     ]),
   );

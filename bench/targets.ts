@@ -3,7 +3,7 @@ import type { ColdStarts } from "./cold.ts";
 import type { DispatchCosts } from "./dispatches.ts";
 import type { Comparison, Measurement } from "./measure.ts";
 import type { MachineRate } from "./peak.ts";
-import { perSecond } from "./records.ts";
+import { flopsPerSecond } from "./records.ts";
 import { median } from "./statistics.ts";
 import { FOVEA, JAX, ORT_NODE, ORT_WEB, type System } from "./systems.ts";
 import { type Column, renderTable } from "./table.ts";
@@ -121,7 +121,7 @@ function speedTargets(work: TimedWork, results: Results): Target[] {
       unit: "%",
       measured: ours === undefined || most === undefined
         ? undefined
-        : 100 * perSecond(work, ours) / most,
+        : 100 * flopsPerSecond(work, ours) / most,
     },
   ];
 }

@@ -127,13 +127,13 @@ interface Shares {
 function shareUnits(
   program: Program,
   { kernel, members }: ProgramStep,
-  { units, grain }: KernelPhase<Size>,
+  phase: KernelPhase<Size>,
   threads: number,
 ): Shares[] {
-  const [only] = members;
-  if (typeof units === "number" && grain !== undefined && only !== undefined) {
-    const bounds = members.length === 1 ? takenAsTheyCome(units, grain, threads) : undefined;
-    if (bounds !== undefined) return [{ member: only, bounds }];
+  const [only, ...others] = members;
+  const bounds = takenAsTheyCome(phase, threads);
+  if (only !== undefined && others.length === 0 && bounds !== undefined) {
+    return [{ member: only, bounds }];
   }
   const declared = requireAt(program.kernels, kernel, "kernel");
   const names = declared.kind === "loops" ? declared.sizes : undefined;
@@ -142,7 +142,7 @@ function shareUnits(
       (sum, buffer) => sum + requireAt(program.buffers, buffer, "buffer").elements,
       0,
     );
-    return { member, units: sizeIn(units, names, member.sizes), work: Math.max(work, 1) };
+    return { member, units: sizeIn(phase.units, names, member.sizes), work: Math.max(work, 1) };
   }).filter((member) => member.units > 0);
   const total = working.reduce((sum, { work }) => sum + work, 0);
   let before = 0;
@@ -165,9 +165,13 @@ const MIN_GRAINS = 4;
  * Cores are not equally fast: by their kind, by what others do on them, and from one moment to the next.
  * Each thread has a share of its own; the rest is for whoever is done, in ever smaller shares.
  */
-function takenAsTheyCome(units: number, grain: number, threads: number): number[] | undefined {
+function takenAsTheyCome(
+  { units, grain }: KernelPhase<Size>,
+  threads: number,
+): number[] | undefined {
+  if (threads === 1 || grain === undefined || typeof units !== "number") return undefined;
   const grains = Math.ceil(units / grain);
-  if (threads === 1 || grains < MIN_GRAINS * threads) return undefined;
+  if (grains < MIN_GRAINS * threads) return undefined;
   const own = Math.floor(OWN * grains / threads);
   const bounds = Array.from({ length: threads + 1 }, (_, thread) => own * thread);
   for (let at = own * threads; at < grains;) {

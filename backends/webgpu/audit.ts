@@ -6,6 +6,7 @@ import type { StepNote } from "../backend.ts";
 import { noteNode } from "../errors.ts";
 import type { ArenaRange, MemberBindings } from "./bindings.ts";
 import type { GpuCapabilities, GpuLimits } from "./capabilities.ts";
+import { roundUp } from "./multiples.ts";
 
 /** What a step has rounded to f16 or bf16, in all runs so far on the same device. */
 export interface RoundingNote extends StepNote {
@@ -29,7 +30,7 @@ export class Audit {
   readonly #rounds: ReadonlySet<number>;
 
   constructor(program: Program, { alignment }: GpuCapabilities) {
-    const start = Math.ceil(program.arenaBytes / alignment) * alignment;
+    const start = roundUp(program.arenaBytes, alignment);
     const bytes = Math.max(program.steps.length, 1) * alignment;
     this.#apart = alignment;
     this.range = { offset: start, bytes };

@@ -4,6 +4,7 @@ import type { Program, StepMember } from "../../compiler/program.ts";
 import { bytesPerElement } from "../../graph/dtype.ts";
 import type { GpuLimits } from "./capabilities.ts";
 import type { PlainKernel } from "./emit_kernel.ts";
+import { roundDown, roundUp } from "./multiples.ts";
 import type { BindingLayout, BufferPlace } from "./wgsl/buffers.ts";
 
 /** A range of the arena, in bytes. */
@@ -52,7 +53,7 @@ export function boundBuffers<B extends Pick<KernelBuffer, "access">>(buffers: re
 
 /** Bytes of the words that this many bytes take; at least one word. */
 export function wholeWords(bytes: number): number {
-  return Math.max(WORD, Math.ceil(bytes / WORD) * WORD);
+  return Math.max(WORD, roundUp(bytes, WORD));
 }
 
 /**
@@ -215,9 +216,4 @@ function union(one: Region, other: Region): Region {
     end: Math.max(one.end, other.end),
     members: [...one.members, ...other.members].sort((a, b) => a - b),
   };
-}
-
-/** The largest multiple that is no larger. */
-export function roundDown(value: number, multiple: number): number {
-  return Math.floor(value / multiple) * multiple;
 }

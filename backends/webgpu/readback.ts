@@ -3,6 +3,7 @@ import type { Arena } from "./arena.ts";
 import type { ArenaRange } from "./bindings.ts";
 import type { GpuLimits } from "./capabilities.ts";
 import { OutOfMemoryError } from "../errors.ts";
+import { roundUp } from "./multiples.ts";
 
 const ALIGNMENT = 8;
 
@@ -143,10 +144,6 @@ export class ReadbackRing implements Disposable {
     this.#bytes -= buffer.size;
     buffer.destroy();
   }
-}
-
-function roundUp(bytes: number, multiple: number): number {
-  return Math.ceil(bytes / multiple) * multiple;
 }
 
 function cutRange({ offset, bytes }: ArenaRange, owner: number, most: number): Cut[] {

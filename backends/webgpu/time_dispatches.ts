@@ -1,6 +1,7 @@
 /** How long kernels take on a device, in each of the ways that they could be computed. */
 import type { GpuCapabilities } from "./capabilities.ts";
 import type { GpuDevice } from "./device.ts";
+import { roundUp } from "./multiples.ts";
 import { timePasses } from "./time_passes.ts";
 import type { Dispatch } from "./wgsl/module.ts";
 
@@ -44,7 +45,7 @@ function placesOf(bindings: readonly number[], alignment: number) {
   let end = 0;
   const starts = bindings.map((bytes) => {
     const start = end;
-    end += Math.ceil(bytes / alignment) * alignment;
+    end += roundUp(bytes, alignment);
     return start;
   });
   return { starts, end };

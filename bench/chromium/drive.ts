@@ -4,6 +4,7 @@
  */
 import { chromium, type Page } from "playwright-core";
 import { adapterHere } from "../adapter.ts";
+import { ISOLATION } from "../../tests/support/chromium.ts";
 import { buildBundle } from "../../tests/tools/bundle.ts";
 import type { Reply, Request, StartMessage } from "../messages.ts";
 import { inputOf, outputDimsOf } from "../onnx/input.ts";
@@ -12,7 +13,7 @@ import { peakBytesBelow } from "../process_memory.ts";
 import type { Answering } from "../serve.ts";
 import type { ForwardWork, MatmulWork } from "../works.ts";
 import { chromiumPath } from "./find.ts";
-import { browserFlags, ISOLATION } from "./flags.ts";
+import { browserFlags } from "./flags.ts";
 import type { PageReady, PageTask } from "./page.ts";
 
 /** Busy machines take long to start a browser. */

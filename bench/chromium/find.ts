@@ -1,10 +1,10 @@
 /** Where Chromium is, and its driver in software. */
 import { dirname, join } from "node:path";
-import { commandOnPath } from "../../tests/support/lanes.ts";
+import { findChromium } from "../../tests/support/chromium.ts";
 
 /** Where Chromium is; undefined where there is none. */
 export function chromiumPath(): string | undefined {
-  const found = commandOnPath(["chromium", "chromium-browser", "google-chrome"], /\d+\.\d+/, "");
+  const found = findChromium();
   return "path" in found ? found.path : undefined;
 }
 

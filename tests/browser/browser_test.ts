@@ -1,5 +1,6 @@
 import { assert, assertEquals, assertMatch } from "../support/assert.ts";
-import { commandOnPath, laneTest } from "../support/lanes.ts";
+import { findChromium } from "../support/chromium.ts";
+import { laneTest } from "../support/lanes.ts";
 import { distance, goldenConfig, goldenTensors, norm, numbersOf } from "../models/golden_vit.ts";
 import golden from "../golden/vit_small.json" with { type: "json" };
 import type { Result, Task } from "./client.ts";
@@ -66,11 +67,7 @@ async function checkResult(result: Result): Promise<void> {
   }
 }
 
-const chromium = commandOnPath(
-  ["chromium", "chromium-browser", "google-chrome"],
-  /\d+\.\d+/,
-  "Chromium, such as Debian's package chromium",
-);
+const chromium = findChromium();
 
 laneTest(
   "a browser infers and trains, on its main thread and in a worker",

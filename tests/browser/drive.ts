@@ -5,6 +5,7 @@
  *     deno run --allow-all tests/browser/drive.ts '{"browser": "/usr/bin/chromium", "visits": [...]}'
  */
 import { chromium, type Page } from "playwright-core";
+import { COMMON_FLAGS, ISOLATION, SOFTWARE_FLAG } from "../support/chromium.ts";
 import { buildBundle } from "../tools/bundle.ts";
 import type { Result, Task } from "./client.ts";
 
@@ -20,21 +21,6 @@ export interface Visit {
 /** What came of a visit. */
 export type Outcome = { readonly result: Result } | { readonly error: string };
 
-/**
- * No sandbox: a container has none to give. WebGPU by the browser's own driver in software. The rest
- * keeps the browser from looking outside.
- */
-const FLAGS = [
-  "--no-sandbox",
-  "--enable-unsafe-webgpu",
-  "--use-webgpu-adapter=swiftshader",
-  "--disable-quic",
-  "--no-first-run",
-  "--disable-background-networking",
-  "--disable-component-update",
-  "--disable-sync",
-];
-
 const WORKER = `import { run } from "./client.js";
 onmessage = async ({ data: { task, weights } }) => {
   try {
@@ -43,11 +29,6 @@ onmessage = async ({ data: { task, weights } }) => {
     postMessage({ error: String(error) });
   }
 };`;
-
-const ISOLATION = {
-  "cross-origin-opener-policy": "same-origin",
-  "cross-origin-embedder-policy": "require-corp",
-};
 
 async function serve(): Promise<Deno.HttpServer<Deno.NetAddr>> {
   const { text } = await buildBundle(new URL("./client.ts", import.meta.url));
@@ -91,7 +72,7 @@ async function visit(page: Page, { caller, task }: Visit): Promise<Outcome> {
 
 async function drive(executablePath: string, visits: readonly Visit[]): Promise<Outcome[]> {
   const server = await serve();
-  const browser = await chromium.launch({ executablePath, args: FLAGS });
+  const browser = await chromium.launch({ executablePath, args: [...COMMON_FLAGS, SOFTWARE_FLAG] });
   try {
     const outcomes: Outcome[] = [];
     for (const each of visits) {

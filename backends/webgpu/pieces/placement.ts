@@ -19,7 +19,6 @@ import {
   type MemberBindings,
   overlappingRegions,
   type Region,
-  roundDown,
   segmentBytes,
   type Span,
   tooManyBindings,
@@ -28,6 +27,7 @@ import {
 } from "../bindings.ts";
 import type { GpuCapabilities, GpuLimits } from "../capabilities.ts";
 import type { PlainKernel } from "../emit_kernel.ts";
+import { roundDown, roundUp } from "../multiples.ts";
 import { inlineScratch } from "../wgsl/inline_scratch.ts";
 import { type Halves, movedBy, replaceVariable } from "./halves.ts";
 import { halvesOf } from "./halves_of.ts";
@@ -117,7 +117,7 @@ export class Placement {
         base,
         start: base + roundDown(first * bytes, this.#alignment),
         end: base + Math.min(
-          Math.ceil((last + 1) * bytes / WIDEST) * WIDEST,
+          roundUp((last + 1) * bytes, WIDEST),
           wholeWords(elements * bytes),
         ),
       };
@@ -213,7 +213,7 @@ export class Placement {
   }
 
   #up(bytes: number): number {
-    return Math.ceil(bytes / this.#alignment) * this.#alignment;
+    return roundUp(bytes, this.#alignment);
   }
 }
 

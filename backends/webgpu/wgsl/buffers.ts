@@ -1,4 +1,5 @@
 /** A kernel's buffers in WGSL: how each is bound, and how its elements are loaded and stored. */
+import { boundBuffers } from "../bindings.ts";
 import type { KernelBuffer, ScalarType } from "../../../compiler/loop_ir.ts";
 import { scalarType } from "../../../compiler/lower/values.ts";
 import type { DType } from "../../../graph/dtype.ts";
@@ -105,7 +106,7 @@ export class WgslBuffers {
   ) {
     this.#library = library;
     this.#names = names;
-    const bound = buffers.filter(({ access }) => access !== "scratch");
+    const bound = boundBuffers(buffers);
     this.#dtypes = bound.map(({ dtype }) => dtype);
     this.#regions = layout.regions.map((parts, region) => {
       if (region === layout.auditRegion) {
