@@ -39,7 +39,7 @@ export interface PrepareOptions {
   readonly bind: DimBindings;
   /** Inputs (paths or their beginnings) whose memory outputs take over. */
   readonly donate: Readonly<Record<string, string>>;
-  /** The most bytes that inputs, outputs, constants and intermediates may take together. */
+  /** The most bytes that the arena may take. */
   readonly memoryLimit?: number | undefined;
   /** The form of attention, where the backend has kernels of it. */
   readonly attention?: AttentionForm | "auto" | undefined;
@@ -52,7 +52,7 @@ export interface PrepareOptions {
 export interface MemoryReport {
   /** All memory, scratch and control words included. */
   readonly totalBytes: number;
-  /** The arena: inputs, outputs, constants and intermediates. */
+  /** The arena: inputs, outputs, constants and intermediates, and what else kernels share with each other. */
   readonly arenaBytes: number;
   /** The largest sum of live bytes at any step: no plan can do with less. */
   readonly lowerBoundBytes: number;

@@ -41,6 +41,8 @@ export interface Target {
   readonly alignment: number;
   /** What the forms of attention cost; one kernel is the form of all where that is not known. */
   readonly attentionCosts?: AttentionCosts | undefined;
+  /** Bytes that the device takes to run a program, if that may be more than its arena. */
+  readonly bytesOf?: ((program: Program) => number) | undefined;
 }
 
 /** How to compile. */
@@ -54,7 +56,7 @@ export interface LowerOptions {
   readonly donate?: Readonly<Record<string, string>> | undefined;
   readonly target: Target;
   /**
-   * The most bytes that the arena may take. Where it would take more, values are recomputed rather
+   * The most bytes that the device may take. Where it would take more, values are recomputed rather
    * than kept: see {@linkcode Program.recomputed}. No limit when left out.
    */
   readonly memoryLimit?: number | undefined;
@@ -125,17 +127,24 @@ export function lowerGraph(traced: GraphModule, options: LowerOptions): Program 
   }
   const pairs = donatedPaths(module, options.donate ?? {});
   const written = ownOutputs(outputsBehindReshapes(module), pairs);
-  const schedule = (graph: OwnedOutputs): Scheduled => {
+  const { alignment, bytesOf } = options.target;
+  const schedule = (graph: OwnedOutputs, arenaLimit = memoryLimit): Scheduled => {
     const rules = report.copy();
     const { kernels } = scheduleModule(graph.module, graph.overwrites, rules);
-    const memory = { alignment: options.target.alignment, rules };
-    const steps = groupKernels(kernels, graph, { ...memory, memoryLimit });
+    const memory = { alignment, rules, memoryLimit: arenaLimit };
+    const steps = groupKernels(kernels, graph, memory);
     const assembled = assembleProgram(graph.module, steps, graph.overwrites, memory);
-    const explanation = explain(steps, rules);
-    return { kernels, program: { ...withShapes(assembled, module.outputs), explanation } };
+    const program = {
+      ...withShapes(assembled, module.outputs),
+      explanation: explain(steps, rules),
+    };
+    const bytes = bytesOf?.(program) ?? program.arenaBytes;
+    // Grouping has the arena alone in view: what it has added may be what is too much.
+    if (program.arenaBytes <= arenaLimit && bytes > memoryLimit) return schedule(graph, 0);
+    return { kernels, program, bytes };
   };
   const program = fitInMemory(written, memoryLimit, schedule);
-  verifyProgram(program, options.target.alignment);
+  verifyProgram(program, alignment);
   dump?.("kernels", program.kernels.map(printKernel).join("\n\n"));
   return program;
 }

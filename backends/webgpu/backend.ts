@@ -2,13 +2,13 @@
 import { lowerGraph } from "../../compiler/pipeline.ts";
 import type { Backend } from "../backend.ts";
 import { assembleGpu } from "./assemble.ts";
-import { Audit, type RoundingNote } from "./audit.ts";
+import type { RoundingNote } from "./audit.ts";
 import type { GpuCapabilities } from "./capabilities.ts";
 import { type DeviceOptions, type GpuDevice, sharedDevice } from "./device.ts";
 import { type DeviceLossNote, GpuExecutable } from "./runtime.ts";
+import { gpuTarget, withMemory } from "./target.ts";
 import { timerOn } from "./time_dispatches.ts";
 import { tuneTiles, type TuningStore } from "./tuning.ts";
-import { withWorkspaces } from "./workspace.ts";
 
 /** How the WebGPU backend runs. */
 export interface WebGpuOptions extends DeviceOptions {
@@ -63,11 +63,10 @@ export function backendOn(
   return {
     capabilities,
     prepare: async (graph, options) => {
-      const { alignment } = capabilities;
-      const kernels = lowerGraph(graph, { ...options, target: { alignment } });
-      const lowered = withWorkspaces(kernels, capabilities);
-      const audit = onAudit && new Audit(lowered, capabilities);
-      const program = audit?.program ?? lowered;
+      const isAudited = onAudit !== undefined;
+      const target = gpuTarget(capabilities, options, isAudited);
+      const lowered = lowerGraph(graph, { ...options, target });
+      const { program, audit } = withMemory(lowered, capabilities, isAudited);
       let device = gpu;
       while (device.lost !== undefined) device = await device.replacement();
       const time = timerOn(device, capabilities);

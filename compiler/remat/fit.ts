@@ -9,6 +9,8 @@ import { Timeline } from "./timeline.ts";
 /** A program, and the kernels that it was assembled from. */
 export interface Scheduled {
   readonly program: Program;
+  /** Bytes that the device takes to run it. */
+  readonly bytes: number;
   readonly kernels: readonly LoweredKernel[];
 }
 
@@ -18,8 +20,7 @@ const GUESSES = 4;
 const LAST_TRIED = 4;
 
 /**
- * The program with the least recomputation, of the plans there are, whose arena is at most `limit`
- * bytes.
+ * The program with the least recomputation, of the plans there are, that takes at most `limit` bytes.
  *
  * @param graph What was scheduled.
  * @param schedule Makes a graph a program.
@@ -32,51 +33,47 @@ export function fitInMemory(
   schedule: (graph: OwnedOutputs) => Scheduled,
 ): Program {
   if (!(limit > 0)) throw new RangeError(`memoryLimit is ${limit}, wanted a number of bytes > 0`);
-  const { program, kernels } = schedule(graph);
-  if (program.arenaBytes <= limit) return program;
+  const { program, bytes, kernels } = schedule(graph);
+  if (bytes <= limit) return program;
   const timeline = new Timeline(kernels, graph);
   const ladder = planLadder(timeline);
-  const tried = new Map<Rung, Program>();
-  const attempt = (rung: Rung): Program => {
-    const known = tried.get(rung) ?? schedule(rebuildWith(rung.plan, timeline, graph)).program;
+  const tried = new Map<Rung, Scheduled>();
+  const attempt = (rung: Rung): Scheduled => {
+    const known = tried.get(rung) ?? schedule(rebuildWith(rung.plan, timeline, graph));
     tried.set(rung, known);
     return known;
   };
-  const arenaOf = (rung: Rung): number => attempt(rung).arenaBytes;
-  const first = firstThatFits(ladder, limit, program.arenaBytes, arenaOf);
-  if (first !== undefined) return attempt(first);
-  for (const rung of ladder.rungs.slice(-LAST_TRIED)) {
-    if (arenaOf(rung) <= limit) return attempt(rung);
-  }
-  const smallest = Math.min(
-    program.arenaBytes,
-    ...[...tried.values()].map(({ arenaBytes }) => arenaBytes),
-  );
+  const bytesOf = (rung: Rung): number => attempt(rung).bytes;
+  const fitting = firstThatFits(ladder, limit, bytes, bytesOf) ??
+    ladder.rungs.slice(-LAST_TRIED).find((rung) => bytesOf(rung) <= limit);
+  if (fitting !== undefined) return attempt(fitting).program;
+  const smallest = Math.min(bytes, ...[...tried.values()].map((one) => one.bytes));
   throw new RangeError(
     `Cannot fit the program in ${limit} bytes, whatever is recomputed: the smallest memoryLimit ` +
-      `that would work is ${smallest} (without recomputation it takes ${program.arenaBytes})`,
+      `that would work is ${smallest} (without recomputation it takes ${bytes})`,
   );
 }
 
 /**
- * A plan that fits where the one before does not, if the last plans fit. An arena takes about as many
+ * A plan that fits where the one before does not, if the last plans fit. A program takes about as many
  * bytes more than its estimate as the one that was tried before, so that a few attempts will do.
  */
 function firstThatFits(
   { rungs, peak }: Ladder,
   limit: number,
-  arenaBytes: number,
-  arenaOf: (rung: Rung) => number,
+  bytes: number,
+  bytesOf: (rung: Rung) => number,
 ): Rung | undefined {
   let [low, high] = [-1, rungs.length];
-  let beside = arenaBytes - peak;
+  let beside = bytes - peak;
   for (let guesses = 0; high - low > 1; guesses++) {
-    const estimated = rungs.findIndex(({ peak }, at) => at > low && peak + beside <= limit);
-    const likely = estimated < 0 ? high - 1 : Math.min(estimated, high - 1);
+    const likely = rungs.findIndex(({ peak }, at) =>
+      at > low && (at === high - 1 || peak + beside <= limit)
+    );
     const at = guesses < GUESSES ? likely : (low + high) >> 1;
     const rung = rungs[at];
-    if (rung === undefined) throw new RangeError(`There is no plan ${at} of ${rungs.length}`);
-    const taken = arenaOf(rung);
+    if (rung === undefined) break;
+    const taken = bytesOf(rung);
     if (taken <= limit) high = at;
     else low = at;
     beside = taken - rung.peak;

@@ -4,11 +4,11 @@ import { type BufferData, readElement, writeElement } from "../../backends/refer
 import { hostData } from "../../backends/host_array.ts";
 import { boundBuffers } from "../../backends/webgpu/bindings.ts";
 import type { GpuCapabilities } from "../../backends/webgpu/capabilities.ts";
-import { type Piece, Placement } from "../../backends/webgpu/pieces/placement.ts";
+import { placeProgram } from "../../backends/webgpu/pieces/place_program.ts";
+import type { Piece } from "../../backends/webgpu/pieces/placement.ts";
 import { withWorkspaces } from "../../backends/webgpu/workspace.ts";
 import { lowerGraph } from "../../compiler/pipeline.ts";
 import type { Program, ProgramPort } from "../../compiler/program.ts";
-import { withSizes } from "../../compiler/sizes.ts";
 import { bytesPerElement, type DType } from "../../graph/dtype.ts";
 import { assert } from "./assert.ts";
 import type { RunnableGraph } from "./run_graph.ts";
@@ -18,16 +18,8 @@ export function piecesOf(
   program: Program,
   capabilities: GpuCapabilities,
 ): { readonly pieces: readonly Piece[]; readonly arenaBytes: number } {
-  const placement = new Placement(program, capabilities);
-  const pieces = program.steps.flatMap(({ kernel: at, members }) => {
-    const kernel = program.kernels[at];
-    if (kernel === undefined) throw new RangeError(`No kernel ${at}`);
-    return members.flatMap((member) => {
-      const plain = kernel.kind === "loops" ? withSizes(kernel, member.sizes) : kernel;
-      return placement.pieces(plain, member, capabilities.limits);
-    });
-  });
-  return { pieces, arenaBytes: placement.arenaBytes };
+  const { steps, arenaBytes } = placeProgram(program, capabilities);
+  return { pieces: steps.flat().flatMap(([, pieces]) => pieces), arenaBytes };
 }
 
 /** Runs a graph once; kernels see of their buffers nothing but what is bound. */
