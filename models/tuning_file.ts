@@ -16,7 +16,7 @@ const MOST_MEMBERS = 2 ** 14;
 type Found = Map<string, Map<string, TileName>>;
 
 /**
- * Keeps in a file which tiles matmuls are fastest in, by adapter and by the kernels' hashes: for
+ * Keeps in a file which tiles matmuls and attention are fastest in, by adapter and by the kernels' hashes: for
  * `webgpu({ tuning })`. A missing file is made, with its folder. Several processes may use it; what two
  * find at the same time may be kept of one alone.
  *

@@ -8,7 +8,7 @@ import type { ArenaRange } from "./bindings.ts";
 import type { GpuCapabilities } from "./capabilities.ts";
 import { emitGpuKernel } from "./emit_kernel.ts";
 import { Placement } from "./pieces/placement.ts";
-import { type TileName, TILES } from "./templates/tile.ts";
+import type { TileName } from "./templates/tile_names.ts";
 import type { Grid } from "./wgsl/module.ts";
 
 /** A shader module. */
@@ -46,7 +46,7 @@ const LISTED_NODES = 12;
 
 /** How a program's kernels are emitted. */
 export interface AssembleOptions {
-  /** The tiles of matmuls, by the kernels' places; by default what their sizes suggest. */
+  /** The tiles of matmuls and attention, by the kernels' places; by default what their sizes suggest. */
   readonly tiles?: ReadonlyMap<number, TileName> | undefined;
   /** An audit of the program. */
   readonly audit?: Audit | undefined;
@@ -77,8 +77,7 @@ export function assembleGpu(
   program.steps.forEach((step, at) => {
     const kernel = program.kernels[step.kernel];
     if (kernel === undefined) throw new RangeError(`The program has no kernel ${step.kernel}`);
-    const name = tiles?.get(step.kernel);
-    const options = { limits, software, f16, subgroups, tile: name && TILES[name] };
+    const options = { limits, software, f16, subgroups, tile: tiles?.get(step.kernel) };
     for (const member of step.members) {
       const plain = kernel.kind === "loops" ? withSizes(kernel, member.sizes) : kernel;
       const pieces = placement.pieces(plain, member, audit?.limits(at, limits) ?? limits);

@@ -19,7 +19,7 @@ export interface WebGpuOptions extends DeviceOptions {
    */
   readonly onDeviceLost?: (note: DeviceLossNote) => void;
   /**
-   * Where to look for the tiles that matmuls are fastest in; those of kernels that are not there are
+   * Where to look for the tiles that matmuls and attention are fastest in; those of kernels that are not there are
    * measured when a program is compiled, on devices that tell the time. By default sizes decide: then
    * all compilations give the same kernels, and none takes longer.
    */

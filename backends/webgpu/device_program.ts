@@ -9,6 +9,7 @@ import type { GpuCapabilities } from "./capabilities.ts";
 import type { GpuDevice } from "./device.ts";
 import { DeviceLostError, type GpuKernelNote, GpuValidationError } from "./errors.ts";
 import { ReadbackRing } from "./readback.ts";
+import { MOST_PASSES, timePasses } from "./time_passes.ts";
 
 /** A program with its kernels as shaders: all that another device needs to run it too. */
 export interface GpuPlan {
@@ -128,6 +129,31 @@ export class DeviceProgram implements Disposable {
     return await this.read(ranges);
   }
 
+  /**
+   * Runs all once, and gives each step's time in milliseconds by the device's clock.
+   *
+   * @throws {TypeError} When the device has no timestamps.
+   */
+  async timeSteps(): Promise<number[]> {
+    if (!this.#plan.capabilities.timestamps) {
+      throw new TypeError(
+        "The device has no timestamps (`timestamp-query`): steps cannot be timed",
+      );
+    }
+    const times: number[] = new Array(this.#plan.program.steps.length).fill(0);
+    for (let first = 0; first < this.#dispatches.length; first += MOST_PASSES) {
+      const timed = this.#dispatches.slice(first, first + MOST_PASSES);
+      const passes = timed.map((ready) => (pass: GPUComputePassEncoder) =>
+        encodeInto(pass, [ready])
+      );
+      const nanoseconds = await timePasses(this.gpu.device, passes);
+      for (const [at, { dispatch: { step } }] of timed.entries()) {
+        times[step] = (times[step] ?? 0) + (nanoseconds[at] ?? 0) / 1e6;
+      }
+    }
+    return times;
+  }
+
   /** The dispatch that the device refuses to encode, and why; undefined when it takes all. */
   async refused(): Promise<GpuValidationError | undefined> {
     const { device } = this.gpu;
@@ -152,11 +178,7 @@ export class DeviceProgram implements Disposable {
 
   #encode(encoder: GPUCommandEncoder, dispatches: readonly ReadyDispatch[]): void {
     const pass = encoder.beginComputePass();
-    for (const { pipeline, group, dispatch } of dispatches) {
-      pass.setPipeline(pipeline);
-      pass.setBindGroup(0, group);
-      pass.dispatchWorkgroups(...dispatch.grid);
-    }
+    encodeInto(pass, dispatches);
     pass.end();
   }
 
@@ -188,6 +210,14 @@ export class DeviceProgram implements Disposable {
 
   #noteOf(dispatch: GpuDispatch): GpuKernelNote | undefined {
     return dispatchNote(this.#plan, dispatch);
+  }
+}
+
+function encodeInto(pass: GPUComputePassEncoder, dispatches: readonly ReadyDispatch[]): void {
+  for (const { pipeline, group, dispatch } of dispatches) {
+    pass.setPipeline(pipeline);
+    pass.setBindGroup(0, group);
+    pass.dispatchWorkgroups(...dispatch.grid);
   }
 }
 

@@ -123,6 +123,17 @@ export class GpuExecutable implements Executable {
     });
   }
 
+  /**
+   * Runs the steps with the inputs as they are, and gives each step's time in milliseconds by the device's
+   * clock. Donated inputs change as in any run; it is for programs that nothing else runs meanwhile.
+   *
+   * @throws {TypeError} When the device has no timestamps.
+   */
+  async timeSteps(): Promise<number[]> {
+    this.#refuseUnusable("timed");
+    return await this.#loaded.timeSteps();
+  }
+
   explain(): Explanation | undefined {
     return this.#plan.program.explanation;
   }

@@ -77,14 +77,15 @@ async function timesOf(
       first += dispatches.length;
       return own;
     });
-    const times = await timePasses(device, ROUNDS * runs.length, (pass, number) => {
+    const writes = runs.map((run) => (pass: GPUComputePassEncoder) => {
       pass.setBindGroup(0, group);
-      for (const { pipeline, grid } of runs[number % runs.length] ?? []) {
-        if (pipeline === undefined) throw new RangeError(`There is no pipeline of run ${number}`);
+      for (const { pipeline, grid } of run) {
+        if (pipeline === undefined) throw new RangeError("A candidate has no pipeline");
         pass.setPipeline(pipeline);
         pass.dispatchWorkgroups(...grid);
       }
     });
+    const times = await timePasses(device, Array.from({ length: ROUNDS }, () => writes).flat());
     return runs.map((_, at) =>
       Math.min(...times.filter((_, run) => run >= runs.length && run % runs.length === at))
     );

@@ -1,10 +1,17 @@
-/** Which tiles matmuls are fastest in, found by running them. */
-import type { MatmulKernel } from "../../compiler/loop_ir.ts";
+/** Which tiles matmuls and attention are fastest in, found by running them. */
+import type { Kernel, MatmulKernel } from "../../compiler/loop_ir.ts";
 import type { Program } from "../../compiler/program.ts";
 import { separateBindings } from "./bindings.ts";
 import type { GpuCapabilities } from "./capabilities.ts";
-import { emitMatmul, tilesFor } from "./templates/matmul.ts";
-import { type TileName, TILES } from "./templates/tile.ts";
+import { emitGpuKernel } from "./emit_kernel.ts";
+import {
+  type AnyAttention,
+  ATTENTION_TILES,
+  suitableAttentionTiles,
+} from "./templates/attention_division.ts";
+import { tilesFor } from "./templates/matmul.ts";
+import { TILES } from "./templates/tile.ts";
+import type { TileName } from "./templates/tile_names.ts";
 import type { DispatchTimer } from "./time_dispatches.ts";
 import type { Dispatch } from "./wgsl/module.ts";
 
@@ -28,16 +35,18 @@ export function memoryTuning(): TuningStore {
   };
 }
 
-/** Whether a text names a tile. */
-export function isTileName(text: string): text is TileName {
-  return Object.hasOwn(TILES, text);
-}
-
 /** Digits of a hash. */
 const HASH_DIGITS = 24;
 
+/** Kernels that several tiles are there for. */
+type TiledKernel = MatmulKernel | AnyAttention;
+
+function isTiled(kernel: Kernel): kernel is TiledKernel {
+  return kernel.kind !== "loops";
+}
+
 /**
- * The tiles of a program's matmuls, by the kernels' places: as the store has them, and measured where it
+ * The tiles of a program's matmuls and attention, by the kernels' places: as the store has them, and measured where it
  * has none. A kernel with one suitable tile is not measured, nor one that cannot be.
  */
 export async function tuneTiles(
@@ -50,8 +59,8 @@ export async function tuneTiles(
   const found = new Map<string, TileName>();
   const { adapter } = capabilities;
   for (const [at, kernel] of program.kernels.entries()) {
-    if (kernel.kind !== "matmul") continue;
-    const names = tilesFor(kernel, capabilities);
+    if (!isTiled(kernel)) continue;
+    const names = candidatesFor(kernel, capabilities);
     if (names.length < 2) continue;
     const hash = await hashOf(kernel, capabilities);
     const known = store.get(adapter, hash) ?? found.get(hash);
@@ -64,9 +73,15 @@ export async function tuneTiles(
   return tiles;
 }
 
+function candidatesFor(kernel: TiledKernel, device: GpuCapabilities): TileName[] {
+  return kernel.kind === "matmul"
+    ? tilesFor(kernel, device)
+    : suitableAttentionTiles(kernel, device);
+}
+
 async function fastest(
   time: DispatchTimer,
-  kernel: MatmulKernel,
+  kernel: TiledKernel,
   capabilities: GpuCapabilities,
   names: readonly TileName[],
 ): Promise<TileName | undefined> {
@@ -76,21 +91,21 @@ async function fastest(
 }
 
 /** Equal for kernels that compute the same, as long as tiles and what is made of them are the same. */
-async function hashOf(kernel: MatmulKernel, capabilities: GpuCapabilities): Promise<string> {
+async function hashOf(kernel: TiledKernel, capabilities: GpuCapabilities): Promise<string> {
   const code = emitIn(kernel, capabilities, undefined).map(({ wgsl }) => wgsl).join();
-  const bytes = new TextEncoder().encode(JSON.stringify(TILES) + code);
+  const tiles = kernel.kind === "matmul" ? TILES : ATTENTION_TILES;
+  const bytes = new TextEncoder().encode(JSON.stringify(tiles) + code);
   const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
   const digits = [...digest].map((byte) => byte.toString(16).padStart(2, "0")).join("");
   return digits.slice(0, HASH_DIGITS);
 }
 
 function emitIn(
-  kernel: MatmulKernel,
+  kernel: TiledKernel,
   { limits, software, f16, subgroups }: GpuCapabilities,
   tile: TileName | undefined,
 ): Dispatch[] {
   const layout = separateBindings(kernel);
   const device = { limits, software, f16, subgroups };
-  const options = { layout, ...device, comment: [], tile: tile && TILES[tile] };
-  return emitMatmul(kernel, options);
+  return emitGpuKernel(kernel, { layout, ...device, comment: [], tile });
 }

@@ -1,10 +1,17 @@
 /** The templates' kernels on WebGPU, one by one, against their definitions. */
 import { emitAttention } from "../../backends/webgpu/templates/attention.ts";
+import {
+  type AnyAttention,
+  ATTENTION_TILES,
+  type AttentionTileName,
+  fitsAttention,
+} from "../../backends/webgpu/templates/attention_division.ts";
 import { emitAttentionGrad } from "../../backends/webgpu/templates/attention_grad.ts";
+import type { GpuCapabilities } from "../../backends/webgpu/capabilities.ts";
 import type { WebGpuBackend } from "../../backends/webgpu/backend.ts";
 import { sharedDevice } from "../../backends/webgpu/device.ts";
 import { emitMatmul } from "../../backends/webgpu/templates/matmul.ts";
-import { fits, type TileName, TILES } from "../../backends/webgpu/templates/tile.ts";
+import { fits, type MatmulTileName, TILES } from "../../backends/webgpu/templates/tile.ts";
 import type { MatmulKernel } from "../../compiler/loop_ir.ts";
 import { verifyKernel } from "../../compiler/verify_kernel.ts";
 import { assert } from "../support/assert.ts";
@@ -28,13 +35,13 @@ import {
 } from "../support/matmul_kernels.ts";
 import { relativeError, typicalNormSum } from "./template_runner.ts";
 
-async function assertAgrees(kernel: MatmulKernel, tile?: TileName): Promise<void> {
+async function assertAgrees(kernel: MatmulKernel, tile?: MatmulTileName): Promise<void> {
   verifyKernel(kernel);
   const gpu = await sharedDevice();
   const comparisons = await compareOnGpu(
     gpu,
     kernel,
-    (kernel, options) => emitMatmul(kernel, { ...options, tile: tile && TILES[tile] }),
+    (kernel, options) => emitMatmul(kernel, { ...options, tile }),
     noise,
   );
   for (const comparison of comparisons) {
@@ -46,8 +53,8 @@ async function assertAgrees(kernel: MatmulKernel, tile?: TileName): Promise<void
 }
 
 /** The tiles that the device can run. */
-function tilesOn({ capabilities }: WebGpuBackend): TileName[] {
-  return (Object.keys(TILES) as TileName[]).filter((name) => fits(TILES[name], capabilities));
+function tilesOn({ capabilities }: WebGpuBackend): MatmulTileName[] {
+  return (Object.keys(TILES) as MatmulTileName[]).filter((name) => fits(TILES[name], capabilities));
 }
 
 gpuTest("WebGPU's matmul agrees with its definition", async (backend) => {
@@ -90,17 +97,33 @@ function gradientNoise(isLogSum: (buffer: number) => boolean) {
 
 const results = fc.constantFrom("both", "out", "logSumExp");
 
+/** A tile that the kernel may be asked for in on a device, from a random number; undefined for its own. */
+function tileFor(
+  kernel: AnyAttention,
+  { capabilities }: { readonly capabilities: GpuCapabilities },
+  pick: number,
+): AttentionTileName | undefined {
+  const names = (Object.keys(ATTENTION_TILES) as AttentionTileName[])
+    .filter((name) => fitsAttention(ATTENTION_TILES[name], kernel, capabilities.limits));
+  return [undefined, ...names][pick % (names.length + 1)];
+}
+
+const pick = fc.nat(1000);
+
 gpuTest("WebGPU's attention agrees with its definition", async () => {
   const gpu = await sharedDevice();
   for (const norms of [false, true]) {
     await fc.assert(
-      fc.asyncProperty(attentionForms(norms), results, async (form, wanted) => {
+      fc.asyncProperty(attentionForms(norms), results, pick, async (form, wanted, pick) => {
         const kernel = attentionKernel(form, wanted);
         verifyKernel(kernel);
+        const tile = tileFor(kernel, gpu, pick);
         const fill = gradientNoise(() => false);
-        for (const comparison of await compareOnGpu(gpu, kernel, emitAttention, fill)) {
+        const emit: typeof emitAttention = (kernel, options) =>
+          emitAttention(kernel, { ...options, tile });
+        for (const comparison of await compareOnGpu(gpu, kernel, emit, fill)) {
           const error = relativeError(comparison);
-          assert(error < 4e-6, `${comparison.name} is off by ${error}`);
+          assert(error < 4e-6, `${comparison.name} is off by ${error}, in tiles ${tile}`);
         }
       }),
       { numRuns: 10 },
@@ -119,15 +142,18 @@ gpuTest("WebGPU's gradient of attention agrees with its definition", async () =>
   const gpu = await sharedDevice();
   for (const norms of [false, true]) {
     await fc.assert(
-      fc.asyncProperty(attentionForms(norms), gradients, async (form, wanted) => {
+      fc.asyncProperty(attentionForms(norms), gradients, pick, async (form, wanted, pick) => {
         const kernel = attentionGradKernel(form, wanted);
         verifyKernel(kernel);
+        const tile = tileFor(kernel, gpu, pick);
         const fill = gradientNoise((buffer) => kernel.buffers[buffer]?.name === "logSumExp");
-        const comparisons = await compareOnGpu(gpu, kernel, emitAttentionGrad, fill);
+        const emit: typeof emitAttentionGrad = (kernel, options) =>
+          emitAttentionGrad(kernel, { ...options, tile });
+        const comparisons = await compareOnGpu(gpu, kernel, emit, fill);
         for (const comparison of comparisons) {
           const typical = typicalNormSum(kernel, comparison.name, comparisons);
           const error = relativeError(comparison, typical);
-          assert(error < 1e-5, `${comparison.name} is off by ${error}`);
+          assert(error < 1e-5, `${comparison.name} is off by ${error}, in tiles ${tile}`);
         }
       }),
       { numRuns: 15 },

@@ -5,7 +5,7 @@
 import type { AttentionKernel, MatrixOperand } from "../../../compiler/loop_ir.ts";
 import { literal } from "../wgsl/literal.ts";
 import type { Dispatch, EmitOptions } from "../wgsl/module.ts";
-import { ACROSS, LETTERS, OWN, TILE } from "./attention_division.ts";
+import { LETTERS, OWN } from "./attention_division.ts";
 import { emitRowStatistics, placedNorms } from "./attention_norms.ts";
 import { PairSide } from "./attention_sides.ts";
 import { TileWriter } from "./attention_tile.ts";
@@ -40,6 +40,7 @@ class ForwardWriter {
   write(): Dispatch {
     const { queries, keys, depth, valueDepth, v } = this.#kernel;
     const tile = this.#tile;
+    const { size, across } = tile.division;
     const [output] = tile.results;
     const norms = placedNorms(this.#kernel);
     const side = (prefix: "query" | "key", operand: MatrixOperand, rows: number) => {
@@ -53,10 +54,10 @@ class ForwardWriter {
       result: output,
       side: PairSide.ofColumns(tile, { ...values, operand: v }, output.own),
     };
-    const stage = value && tile.declareShared("weights", "vec4<f32>", TILE * ACROSS);
+    const stage = value && tile.declareShared("weights", "vec4<f32>", size * across);
     tile.begin();
     for (const side of [q, k, value?.side]) side?.writeBase();
-    q.writePlaces(tile.name("first_row"), queries % TILE === 0);
+    q.writePlaces(tile.name("first_row"), queries % size === 0);
     if (value !== undefined) tile.writeResultPlaces(value.side, value.result);
     tile.add(
       "// Of the four rows: the largest score so far, and the sum of weights.",
@@ -64,7 +65,7 @@ class ForwardWriter {
       `var ${this.#total} = vec4<f32>();`,
     );
     tile.eachTile((first, count) => {
-      k.writePlaces(first, keys % TILE === 0);
+      k.writePlaces(first, keys % size === 0);
       tile.addPairs("score", q, k, depth);
       this.#writeSoftmax(count);
       if (stage === undefined || value === undefined) return tile.add("workgroupBarrier();");
@@ -102,7 +103,7 @@ class ForwardWriter {
     const rows = Array.from({ length: OWN }, (_, row) => tile.name(`score_${row}`));
     const scale = literal("f32", this.#kernel.scale);
     for (const score of rows) tile.add(`${score} *= ${scale};`);
-    if (this.#kernel.keys % TILE !== 0) {
+    if (this.#kernel.keys % tile.division.size !== 0) {
       const inside = tile.name("inside");
       const own = `vec4<i32>(${tile.name("own_column")})`;
       tile.add(`let ${inside} = ${own} + vec4<i32>(0, 1, 2, 3) < vec4<i32>(${count});`);

@@ -2,10 +2,10 @@
  * The gradient of attention from its saved log-sum-exp (Dao 2023, FlashAttention-2, algorithm 2): in one
  * dispatch rows are queries and give dq, in another, or in two, rows are keys and give dk and dv.
  */
-import type { AttentionGradKernel } from "../../../compiler/loop_ir.ts";
+import type { AttentionGradKernel, MatrixOperand } from "../../../compiler/loop_ir.ts";
 import { literal } from "../wgsl/literal.ts";
 import type { Dispatch, EmitOptions } from "../wgsl/module.ts";
-import { ACROSS, LETTERS, OWN, TILE } from "./attention_division.ts";
+import { LETTERS, OWN, tileOf } from "./attention_division.ts";
 import { emitRowStatistics, emitVectorSums, placedNorms } from "./attention_norms.ts";
 import { PairSide, type SideSource } from "./attention_sides.ts";
 import { mostColumns, type ResultColumns, TileWriter } from "./attention_tile.ts";
@@ -35,7 +35,8 @@ export function emitAttentionGrad(kernel: AttentionGradKernel, options: EmitOpti
     const toValues = dv !== undefined;
     // Together, results that do not fit would have workgroups share out their columns, each of which
     // would compute all scores and their cotangents; for dv alone scores will do.
-    const together = Math.max(kernel.depth, kernel.valueDepth) <= mostColumns(2);
+    const together =
+      Math.max(kernel.depth, kernel.valueDepth) <= mostColumns(tileOf(kernel, options), 2);
     if (key.toRows && toValues && !together) {
       parts.push({ ...key, toValues: false }, { ...key, toRows: false, toValues });
     } else if (key.toRows || toValues) {
@@ -92,6 +93,7 @@ class GradWriter {
 
   write(): Dispatch {
     const tile = this.#tile;
+    const { size } = tile.division;
     const { depth, valueDepth } = this.#kernel;
     const { rows, toRows } = this.#part;
     const columns = this.#byQuery ? "key" : "query";
@@ -108,20 +110,26 @@ class GradWriter {
       : undefined;
     const summed = this.#summed(ofColumns);
     const back = this.#backThroughNorm();
+    const products = toRows ? this.#deltaSides() : undefined;
     tile.begin();
     for (const each of [rowSide, values?.row, columnSide, values?.column]) each?.writeBase();
+    for (const each of products ?? []) each.writeBase();
     for (const { right } of summed) right.writeBase();
     for (const each of [rowSide, values?.row]) {
-      each?.writePlaces(tile.name("first_row"), ofRows.scored.rows % TILE === 0);
+      each?.writePlaces(tile.name("first_row"), ofRows.scored.rows % size === 0);
     }
     for (const { right, result } of summed) tile.writeResultPlaces(right, result);
-    const shared = tile.declareShared("numbers", "vec2<f32>", TILE);
-    if (this.#byQuery) this.#writeNumbers(shared, tile.name("first_row"), tile.name("own_row"));
+    const shared = tile.declareShared("numbers", "vec2<f32>", size);
+    if (this.#byQuery) {
+      this.#writeNumbers(shared, tile.name("first_row"), tile.name("own_row"), products);
+    }
     tile.eachTile((first, count) => {
       for (const each of [columnSide, values?.column]) {
-        each?.writePlaces(first, ofColumns.scored.rows % TILE === 0);
+        each?.writePlaces(first, ofColumns.scored.rows % size === 0);
       }
-      if (!this.#byQuery) this.#writeNumbers(shared, first, tile.name("own_column"));
+      if (!this.#byQuery) {
+        this.#writeNumbers(shared, first, tile.name("own_column"), products);
+      }
       tile.addPairs("score", rowSide, columnSide, depth);
       if (values !== undefined) tile.addPairs("product", values.row, values.column, valueDepth);
       this.#writeWeights(toRows);
@@ -146,7 +154,8 @@ class GradWriter {
   #summed({ scored, value }: Sources): Summed[] {
     const tile = this.#tile;
     const [toRows, toValues] = this.#results;
-    const stage = (word: string) => tile.declareShared(word, "vec4<f32>", TILE * ACROSS);
+    const { size, across } = tile.division;
+    const stage = (word: string) => tile.declareShared(word, "vec4<f32>", size * across);
     return [
       toRows && {
         result: toRows,
@@ -177,23 +186,40 @@ class GradWriter {
     if (toValues !== undefined && dv !== undefined) this.#tile.storeResult(dv, toValues);
   }
 
+  /** An output row and its cotangent, of which an invocation finds the product. */
+  #deltaSides(): readonly [PairSide, PairSide] {
+    const { out, outCotangent, queries, valueDepth } = this.#kernel;
+    const own = { count: 1, first: this.#tile.name("invocation"), offset: () => 0 };
+    const side = (prefix: string, operand: MatrixOperand) =>
+      PairSide.ofRows(this.#tile, { prefix, operand, rows: queries, columns: valueDepth }, own);
+    return [side("delta_out", out), side("delta_cotangent", outCotangent)];
+  }
+
   /**
    * Names the log-sum-exp of the invocation's four queries, and their deltas: the sums of a query's
-   * output times the output's cotangent. Each is found by one invocation and handed on.
+   * output times the output's cotangent, where they are wanted. Each is found by one invocation and handed
+   * on.
    */
-  #writeNumbers(shared: string, first: string, own: string): void {
+  #writeNumbers(
+    shared: string,
+    first: string,
+    own: string,
+    products: readonly [PairSide, PairSide] | undefined,
+  ): void {
     const tile = this.#tile;
-    const { logSumExp, out, outCotangent, valueDepth, queries } = this.#kernel;
-    const [lane, query, delta, column] = ["invocation", "query_row", "delta", "delta_column"]
-      .map((word) => tile.name(word)) as [string, string, string, string];
-    tile.block(`if (${lane} < ${TILE})`, () => {
+    const { size } = tile.division;
+    const { logSumExp, valueDepth, queries } = this.#kernel;
+    const [lane, query, delta] = ["invocation", "query_row", "delta"]
+      .map((word) => tile.name(word)) as [string, string, string];
+    const fits = queries % size === 0;
+    tile.block(`if (${lane} < ${size})`, () => {
       const place = `${first} + ${lane}`;
-      const inside = queries % TILE === 0 ? place : `min(${place}, ${queries - 1})`;
-      tile.add(`let ${query} = ${inside};`, `var ${delta} = 0.0;`);
-      tile.block(`for (var ${column} = 0; ${column} < ${valueDepth}; ${column}++)`, () => {
-        const [a, b] = [outCotangent, out].map((operand) => tile.element(operand, query, column));
-        tile.add(`${delta} += ${a} * ${b};`);
-      });
+      tile.add(`let ${query} = ${fits ? place : `min(${place}, ${queries - 1})`};`);
+      tile.add(`var ${delta} = 0.0;`);
+      if (products !== undefined) {
+        for (const side of products) side.writePlaces(first, fits);
+        tile.addProducts(delta, ...products, valueDepth);
+      }
       tile.add(`${shared}[${lane}] = vec2<f32>(${tile.element(logSumExp, query)}, ${delta});`);
     });
     tile.add("workgroupBarrier();");

@@ -7,7 +7,6 @@
 import { flatten, Index, unflatten } from "../../../compiler/index_expr.ts";
 import type {
   AttentionGradKernel,
-  AttentionKernel,
   BinaryOp,
   ColumnOperand,
   Expr,
@@ -22,9 +21,7 @@ import type { PlainLoopKernel } from "../../../compiler/sizes.ts";
 import { emitLoopKernel } from "../wgsl/loop_kernel.ts";
 import type { Dispatch, EmitOptions } from "../wgsl/module.ts";
 import { sizeOf } from "../wgsl/strides.ts";
-import { TILE } from "./attention_division.ts";
-
-type NormedKernel = AttentionKernel | AttentionGradKernel;
+import { type AnyAttention, NORMED_TILE } from "./attention_division.ts";
 
 /** Name of the buffer that is a kernel's workspace; no buffer of a lowered kernel has spaces in its name. */
 export const WORKSPACE = "kernel workspace";
@@ -62,7 +59,7 @@ export interface PlacedNorms {
 }
 
 /** The kernel's norms, and where in the workspace they have what. */
-export function placedNorms(kernel: NormedKernel): PlacedNorms {
+export function placedNorms(kernel: AnyAttention): PlacedNorms {
   const { queries, keys, depth } = kernel;
   const entries = sizeOf(kernel.batch);
   let elements = 0;
@@ -72,7 +69,7 @@ export function placedNorms(kernel: NormedKernel): PlacedNorms {
     if (norm === undefined) return undefined;
     const [operand, rows] = side === "query" ? [kernel.q, queries] : [kernel.k, keys];
     const grad = kernel.kind === "attentionGrad" ? kernel[`${side}NormGrad`] : undefined;
-    const tiles = entries * Math.ceil(rows / TILE);
+    const tiles = entries * Math.ceil(rows / NORMED_TILE.size);
     const statistics = reserve(STATISTICS * entries * rows);
     const sums = (["scale", "bias"] as const).flatMap((vector) => {
       const result = grad?.[vector];
@@ -96,14 +93,14 @@ export function workspaceElements(kernel: Kernel): number {
  *
  * @throws {TypeError} When it has none.
  */
-export function workspaceOf({ name, buffers }: NormedKernel): number {
+export function workspaceOf({ name, buffers }: AnyAttention): number {
   const found = buffers.findIndex((buffer) => buffer.name === WORKSPACE);
   if (found < 0) throw new TypeError(`Kernel ${name} normalises rows, but has no workspace`);
   return found;
 }
 
 /** The dispatches that find the statistics of all rows that are normalised. */
-export function emitRowStatistics(kernel: NormedKernel, options: EmitOptions): Dispatch[] {
+export function emitRowStatistics(kernel: AnyAttention, options: EmitOptions): Dispatch[] {
   const { query, key } = placedNorms(kernel);
   const norms = [query, key].filter((norm) => norm !== undefined);
   return groupsOf(norms, ({ rows }) => rows).flatMap(([rows, group]) => {
@@ -138,7 +135,7 @@ function groupsOf(
 type Loops = Pick<PlainLoopKernel, "parallel" | "body">;
 
 function emitLoops(
-  { name, buffers }: NormedKernel,
+  { name, buffers }: AnyAttention,
   loops: Loops,
   part: string,
   options: EmitOptions,
@@ -148,7 +145,7 @@ function emitLoops(
 }
 
 /** Of the variable's row: its mean, where that is taken off, and one over its deviation. */
-function rowStatistics(kernel: NormedKernel, placed: PlacedNorm, at: number): Statement[] {
+function rowStatistics(kernel: AnyAttention, placed: PlacedNorm, at: number): Statement[] {
   const { norm: { center, epsilon }, operand, rows, statistics } = placed;
   const { batch, depth } = kernel;
   const shape = [...batch, rows];

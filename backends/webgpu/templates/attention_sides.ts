@@ -1,11 +1,7 @@
 /** The operands of attention's products, as an invocation reads them. */
-import type {
-  AttentionGradKernel,
-  AttentionKernel,
-  KernelBuffer,
-  MatrixOperand,
-} from "../../../compiler/loop_ir.ts";
+import type { KernelBuffer, MatrixOperand } from "../../../compiler/loop_ir.ts";
 import { Strides } from "../wgsl/strides.ts";
+import type { AnyAttention } from "./attention_division.ts";
 import type { PlacedNorm } from "./attention_norms.ts";
 import type { TileWriter } from "./attention_tile.ts";
 import { type OperandView, type OwnElements, SideReader, wideBuffers } from "./matmul_operand.ts";
@@ -117,19 +113,24 @@ function matrixView(
   };
 }
 
-/** The operands' buffers, where rows or columns lie in whole fours. */
-export function readByFours(kernel: AttentionKernel | AttentionGradKernel): Set<KernelBuffer> {
+/** The operands' and results' buffers, where rows or columns lie in whole fours. */
+export function wideInAttention(kernel: AnyAttention): Set<KernelBuffer> {
   const { batch, queries, keys, depth, valueDepth, queryNorm, keyNorm } = kernel;
-  const cotangent = "outCotangent" in kernel ? kernel.outCotangent : undefined;
-  const matrices = [
+  const isGrad = kernel.kind === "attentionGrad";
+  const read: readonly Matrix[] = [
     [kernel.q, queries, depth],
     [kernel.k, keys, depth],
     [kernel.v, keys, valueDepth],
-    [cotangent, queries, valueDepth],
-  ] as const;
+    ...(isGrad
+      ? [[kernel.out, queries, valueDepth], [kernel.outCotangent, queries, valueDepth]] as const
+      : []),
+  ];
+  const written: readonly Matrix[] = isGrad
+    ? [[kernel.dq, queries, depth], [kernel.dk, keys, depth], [kernel.dv, keys, valueDepth]]
+    : [[kernel.out, queries, valueDepth]];
   const vectors = [queryNorm?.scale, queryNorm?.bias, keyNorm?.scale, keyNorm?.bias];
   const views = [
-    ...matrices.flatMap(([operand, rows, columns]) =>
+    ...read.flatMap(([operand, rows, columns]) =>
       operand === undefined ? [] : [matrixView(operand, batch, rows, columns)]
     ),
     ...vectors.flatMap((vector) =>
@@ -138,5 +139,28 @@ export function readByFours(kernel: AttentionKernel | AttentionGradKernel): Set<
         : [matrixView({ ...vector, batchStrides: [], rowStride: 0 }, [], 1, depth)]
     ),
   ];
-  return wideBuffers(kernel.buffers, views);
+  const wide = wideBuffers(kernel.buffers, views);
+  // All that is stored to one buffer is stored by fours, or none of it.
+  const [fours, singles] = [new Set<number>(), new Set<number>()];
+  for (const [operand, , columns] of written) {
+    if (operand !== undefined) {
+      (rowsComeInFours(operand, columns) ? fours : singles).add(operand.buffer);
+    }
+  }
+  for (const buffer of fours) {
+    const declared = kernel.buffers[buffer];
+    if (declared !== undefined && !singles.has(buffer)) wide.add(declared);
+  }
+  return wide;
+}
+
+type Matrix = readonly [operand: MatrixOperand | undefined, rows: number, columns: number];
+
+/** Whether every four columns of a row lie side by side, from a multiple of four on. */
+function rowsComeInFours(
+  { offset, batchStrides, rowStride, columnStride }: MatrixOperand,
+  columns: number,
+): boolean {
+  const starts = [offset, rowStride, ...batchStrides];
+  return columnStride === 1 && columns % 4 === 0 && starts.every((start) => start % 4 === 0);
 }

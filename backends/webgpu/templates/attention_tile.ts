@@ -4,15 +4,17 @@
  * goes through workgroup memory, and is multiplied with the columns' own rows into results that stay
  * in registers: for the output rows are queries and columns keys, for a key's gradient it is reversed.
  */
-import type {
-  AttentionGradKernel,
-  AttentionKernel,
-  MatrixOperand,
-  VectorOperand,
-} from "../../../compiler/loop_ir.ts";
+import type { MatrixOperand, VectorOperand } from "../../../compiler/loop_ir.ts";
 import { type EmitOptions, type Grid, gridOf, groupNumber, ModuleWriter } from "../wgsl/module.ts";
-import { ACROSS, LETTERS, OWN, TILE } from "./attention_division.ts";
-import { type PairSide, readByFours } from "./attention_sides.ts";
+import {
+  type AnyAttention,
+  attentionInvocations,
+  type AttentionTile,
+  LETTERS,
+  OWN,
+  tileOf,
+} from "./attention_division.ts";
+import { type PairSide, wideInAttention } from "./attention_sides.ts";
 import { Locals } from "./locals.ts";
 import { type OwnElements, STEPS } from "./matmul_operand.ts";
 import { sizeOf, Strides, sumOf } from "../wgsl/strides.ts";
@@ -21,8 +23,8 @@ import { sizeOf, Strides, sumOf } from "../wgsl/strides.ts";
 const MOST_OWN_RESULTS = 16;
 
 /** Columns of each of several results that a workgroup may have. */
-export function mostColumns(results: number): number {
-  return ACROSS * 4 * Math.max(1, Math.floor(MOST_OWN_RESULTS / 4 / results));
+export function mostColumns({ size }: AttentionTile, results: number): number {
+  return size * Math.max(1, Math.floor(MOST_OWN_RESULTS / 4 / results));
 }
 
 /** What {@linkcode TileWriter} walks over. */
@@ -52,7 +54,9 @@ export class TileWriter {
   readonly results: readonly ResultColumns[];
   readonly rows: OwnElements;
   readonly columns: OwnElements;
-  readonly kernel: AttentionKernel | AttentionGradKernel;
+  readonly kernel: AnyAttention;
+  /** How the work is divided. */
+  readonly division: AttentionTile;
   readonly #extents: TileExtents;
   readonly #chunks: number;
   readonly #declarations: string[] = [];
@@ -60,23 +64,25 @@ export class TileWriter {
   #exponentials = false;
 
   constructor(
-    kernel: AttentionKernel | AttentionGradKernel,
+    kernel: AnyAttention,
     options: EmitOptions,
     extents: TileExtents,
   ) {
-    this.module = new ModuleWriter(kernel, options, readByFours(kernel));
+    this.division = tileOf(kernel, options);
+    const { size, across } = this.division;
+    this.module = new ModuleWriter(kernel, options, wideInAttention(kernel));
     this.locals = new Locals(this.module.names);
     this.kernel = kernel;
     this.#extents = extents;
-    const most = mostColumns(extents.results.length);
+    const most = mostColumns(this.division, extents.results.length);
     this.#chunks = extents.wholeRows
       ? 1
       : Math.max(1, ...extents.results.map((columns) => Math.ceil(columns / most)));
     this.results = extents.results.map((columns, index) => {
-      const fours = Math.max(1, Math.ceil(columns / this.#chunks / (4 * ACROSS)));
-      const offset = (at: number) => Math.floor(at / 4) * 4 * ACROSS + at % 4;
+      const fours = Math.max(1, Math.ceil(columns / this.#chunks / size));
+      const offset = (at: number) => Math.floor(at / 4) * size + at % 4;
       const own = { count: 4 * fours, first: this.name("result_column"), offset };
-      return { name: `result${index}`, own, columns, chunk: 4 * fours * ACROSS };
+      return { name: `result${index}`, own, columns, chunk: fours * size };
     });
     this.rows = { count: OWN, first: this.name("own_row"), offset: (at) => at };
     this.columns = { count: OWN, first: this.name("own_column"), offset: (at) => at };
@@ -85,7 +91,7 @@ export class TileWriter {
   }
 
   get #rowTiles(): number {
-    return Math.ceil(this.#extents.rows / TILE);
+    return Math.ceil(this.#extents.rows / this.division.size);
   }
 
   /** A variable's name in WGSL. */
@@ -116,6 +122,7 @@ export class TileWriter {
     const lane = this.name("invocation");
     const [batch, first, chunk] = [this.name("batch"), this.name("first_row"), this.name("chunk")];
     const tiles = this.#rowTiles;
+    const { size, across } = this.division;
     const total = tiles * this.#chunks * sizeOf(this.kernel.batch);
     this.add(`let ${tile} = i32(${groupNumber(this.grid)});`);
     if (this.grid[0] * this.grid[1] * this.grid[2] > total) {
@@ -125,10 +132,10 @@ export class TileWriter {
       `let ${lane} = i32(local.x);`,
       `let ${batch} = ${tile} / ${tiles * this.#chunks};`,
       `let ${chunk} = ${this.#chunks === 1 ? "0" : `${tile} / ${tiles} % ${this.#chunks}`};`,
-      `let ${first} = (${tile} % ${tiles}) * ${TILE};`,
-      `let ${this.name("own_column")} = (${lane} % ${ACROSS}) * ${OWN};`,
-      `let ${this.name("own_row")} = (${lane} / ${ACROSS}) * ${OWN};`,
-      `let ${this.name("result_column")} = (${lane} % ${ACROSS}) * 4;`,
+      `let ${first} = (${tile} % ${tiles}) * ${size};`,
+      `let ${this.name("own_column")} = (${lane} % ${across}) * ${OWN};`,
+      `let ${this.name("own_row")} = (${lane} / ${across}) * ${OWN};`,
+      `let ${this.name("result_column")} = (${lane} % ${across}) * 4;`,
     );
     for (const { name, own } of this.results) {
       for (let row = 0; row < OWN; row++) {
@@ -170,6 +177,34 @@ export class TileWriter {
   addPairs(name: string, a: PairSide, b: PairSide, length: number): void {
     const sums = Array.from({ length: OWN }, (_, row) => this.name(`${name}_${row}`));
     for (const sum of sums) this.add(`var ${sum} = vec4<f32>();`);
+    this.#eachStep(a, b, length, (step, steps) => {
+      const right = b.four(step, steps);
+      sums.forEach((sum, row) =>
+        this.add(`${sum} = fma(vec4<f32>(${a.element(row, step, steps)}), ${right}, ${sum});`)
+      );
+    });
+  }
+
+  /** Adds `sum over k of a[k] * b[k]` to a number, of sides of which an invocation has one row. */
+  addProducts(sum: string, a: PairSide, b: PairSide, length: number): void {
+    this.#eachStep(
+      a,
+      b,
+      length,
+      (step, steps) =>
+        this.add(
+          `${sum} = fma(${a.element(0, step, steps)}, ${b.element(0, step, steps)}, ${sum});`,
+        ),
+    );
+  }
+
+  /** Walks along two sides' rows, with their elements of each step loaded. */
+  #eachStep(
+    a: PairSide,
+    b: PairSide,
+    length: number,
+    body: (step: number, steps: number) => void,
+  ): void {
     const k = this.name("k");
     // Where no four steps are loaded at once, nothing is gained by taking them together.
     const byFours = a.comesAlongK || b.comesAlongK;
@@ -178,12 +213,7 @@ export class TileWriter {
       if (start >= end) return;
       this.block(`for (var ${k} = ${start}; ${k} < ${end}; ${k} += ${steps})`, () => {
         for (const side of [a, b]) side.writeLoads(k, steps);
-        for (let step = 0; step < steps; step++) {
-          const right = b.four(step, steps);
-          sums.forEach((sum, row) =>
-            this.add(`${sum} = fma(vec4<f32>(${a.element(row, step, steps)}), ${right}, ${sum});`)
-          );
-        }
+        for (let step = 0; step < steps; step++) body(step, steps);
       });
     };
     loop(0, whole, STEPS);
@@ -193,6 +223,7 @@ export class TileWriter {
   /** Stores the invocation's pairs, four vectors of columns, so that {@linkcode addResults} finds them. */
   stagePairs(stage: string, name: string): void {
     const own = `${this.name("own_column")}`;
+    const { across } = this.division;
     const rowFour = `${this.name("own_row")} / 4`;
     for (let column = 0; column < OWN; column++) {
       const letter = LETTERS[column];
@@ -201,7 +232,7 @@ export class TileWriter {
         (_, row) => `${this.name(`${name}_${row}`)}.${letter}`,
       );
       const line = column === 0 ? own : `(${own} + ${column})`;
-      this.add(`${stage}[${line} * ${ACROSS} + ${rowFour}] = vec4<f32>(${parts.join(", ")});`);
+      this.add(`${stage}[${line} * ${across} + ${rowFour}] = vec4<f32>(${parts.join(", ")});`);
     }
   }
 
@@ -219,13 +250,14 @@ export class TileWriter {
     count: string,
   ): void {
     const [column, k] = [this.name("tile_column"), this.name("k")];
+    const { across } = this.division;
     const step = (steps: number) => {
       this.add(`let ${k} = ${first} + ${column};`);
       right.writeLoads(k, steps);
       for (let step = 0; step < steps; step++) {
         const weights = this.name(`weights_${step}`);
         const line = step === 0 ? column : `(${column} + ${step})`;
-        this.add(`let ${weights} = ${stage}[${line} * ${ACROSS} + ${this.name("own_row")} / 4];`);
+        this.add(`let ${weights} = ${stage}[${line} * ${across} + ${this.name("own_row")} / 4];`);
         for (let four = 0; four < result.own.count / 4; four++) {
           const values = right.four(step, steps, four);
           for (let row = 0; row < OWN; row++) {
@@ -251,9 +283,10 @@ export class TileWriter {
   eachTile(body: (first: string, count: string) => void): void {
     const [first, count] = [this.name("first_column"), this.name("count")];
     const { columns } = this.#extents;
-    this.block(`for (var ${first} = 0; ${first} < ${columns}; ${first} += ${TILE})`, () => {
+    const { size } = this.division;
+    this.block(`for (var ${first} = 0; ${first} < ${columns}; ${first} += ${size})`, () => {
       this.add(
-        `let ${count} = ${columns % TILE === 0 ? TILE : `min(${TILE}, ${columns} - ${first})`};`,
+        `let ${count} = ${columns % size === 0 ? size : `min(${size}, ${columns} - ${first})`};`,
       );
       body(first, count);
     });
@@ -263,16 +296,18 @@ export class TileWriter {
   acrossRow(rows: string, body: (value: string) => void): void {
     const shared = this.shareRows(rows);
     const [lane, at] = [this.name("invocation"), this.name("at")];
+    const { across } = this.division;
     this.block(
-      `for (var ${at} = 0; ${at} < ${ACROSS}; ${at}++)`,
-      () => body(`${shared}[${lane} / ${ACROSS} * ${ACROSS} + ${at}]`),
+      `for (var ${at} = 0; ${at} < ${across}; ${at}++)`,
+      () => body(`${shared}[${lane} / ${across} * ${across} + ${at}]`),
     );
   }
 
   /** An array with a vec4 of each invocation, complete. */
   shareRows(value: string): string {
     const shared = this.name("shared_rows");
-    if (!this.#sharesRows) this.declareShared("shared_rows", "vec4<f32>", ACROSS * ACROSS);
+    const invocations = attentionInvocations(this.division);
+    if (!this.#sharesRows) this.declareShared("shared_rows", "vec4<f32>", invocations);
     this.#sharesRows = true;
     this.add(`${shared}[${this.name("invocation")}] = ${value};`, "workgroupBarrier();");
     return shared;
@@ -309,22 +344,26 @@ export class TileWriter {
     const start = sumOf(
       this.#chunkStart(result),
       this.name("result_column"),
-      fours === 1 ? "0" : `${at} % ${fours} * ${4 * ACROSS}`,
-      next,
+      fours === 1 ? "0" : `${at} % ${fours} * ${this.division.size}`,
     );
     const ownRow = fours === 1 ? at : `${at} / ${fours}`;
     this.module.code.scope(() => {
       this.add(`var ${values} = array<vec4<f32>, ${sums.length}>(${sums.join(", ")});`);
       this.block(`for (var ${at} = 0; ${at} < ${sums.length}; ${at}++)`, () => {
         this.add(`let ${row} = ${sumOf(this.name("first_row"), this.name("own_row"), ownRow)};`);
-        this.block(`for (var ${next} = 0; ${next} < 4; ${next}++)`, () => {
+        const inside = `${row} < ${this.#extents.rows} && ${column} < ${result.columns}`;
+        if (buffers.isWide(operand.buffer)) {
           this.add(`let ${column} = ${start};`);
           const place = this.place(operand, row, column);
+          const store = buffers.storeFour(operand.buffer, place, `${values}[${at}]`);
+          this.block(`if (${inside})`, () => this.add(store));
+          return;
+        }
+        this.block(`for (var ${next} = 0; ${next} < 4; ${next}++)`, () => {
+          this.add(`let ${column} = ${sumOf(start, next)};`);
+          const place = this.place(operand, row, column);
           const store = buffers.store(operand.buffer, place, `${values}[${at}][${next}]`);
-          this.block(
-            `if (${row} < ${this.#extents.rows} && ${column} < ${result.columns})`,
-            () => this.add(...store),
-          );
+          this.block(`if (${inside})`, () => this.add(...store));
         });
       });
     });
@@ -342,7 +381,11 @@ export class TileWriter {
   /** The module. */
   finish(): string {
     const functions = this.#exponentials ? this.#exponentialOfFour() : [];
-    return this.module.module([ACROSS * ACROSS, 1], this.#declarations, functions);
+    return this.module.module(
+      [attentionInvocations(this.division), 1],
+      this.#declarations,
+      functions,
+    );
   }
 
   #exponentialOfFour(): string[] {

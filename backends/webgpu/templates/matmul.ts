@@ -29,12 +29,14 @@ import {
   chooseTile,
   fits,
   invocationsOf,
+  type MatmulTileName,
   type PartExtents,
   suitableTiles,
   type Tile,
   type TileDevice,
-  type TileName,
+  TILES,
 } from "./tile.ts";
+import { isMatmulTile, type TileName } from "./tile_names.ts";
 
 /**
  * The dispatch that computes a matmul kernel, or none where its results have no elements.
@@ -47,7 +49,8 @@ export function emitMatmul(
 ): Dispatch[] {
   const parts = partsOf(kernel);
   if (parts.length === 0) return [];
-  const tile = options.tile ?? chooseTile(parts.map(({ extents }) => extents), options);
+  const tile = tileOf(kernel, options.tile) ??
+    chooseTile(parts.map(({ extents }) => extents), options);
   checkFits(kernel, tile, options);
   const wide = new Set([
     ...wideBuffers(kernel.buffers, viewsOf(parts)),
@@ -75,8 +78,14 @@ export function emitMatmul(
   return [{ wgsl, grid }];
 }
 
+function tileOf({ name }: MatmulKernel, tile: TileName | undefined): Tile | undefined {
+  if (tile === undefined) return undefined;
+  if (isMatmulTile(tile)) return TILES[tile];
+  throw new RangeError(`Kernel ${name} is a matmul, for which there is no tile "${tile}"`);
+}
+
 /** The tiles that may suit the kernel on a device: those worth a measurement. */
-export function tilesFor(kernel: MatmulKernel, device: TileDevice): TileName[] {
+export function tilesFor(kernel: MatmulKernel, device: TileDevice): MatmulTileName[] {
   const parts = partsOf(kernel);
   return parts.length === 0 ? [] : suitableTiles(parts.map(({ extents }) => extents), device);
 }

@@ -5,7 +5,7 @@
  */
 import { literal } from "../wgsl/literal.ts";
 import { sumOf } from "../wgsl/strides.ts";
-import { ACROSS, LETTERS, OWN, TILE } from "./attention_division.ts";
+import { LETTERS, OWN } from "./attention_division.ts";
 import { type PlacedNorm, workspaceOf } from "./attention_norms.ts";
 import { PairSide } from "./attention_sides.ts";
 import type { ResultColumns, TileWriter } from "./attention_tile.ts";
@@ -82,12 +82,12 @@ export class RowNormGradWriter {
 
   /** Names the first of four columns. */
   #column(four: number): string {
-    return sumOf(this.#tile.name("result_column"), 4 * ACROSS * four);
+    return sumOf(this.#tile.name("result_column"), this.#tile.division.size * four);
   }
 
   /** Whether there is anything beyond the last column. */
   get #isRagged(): boolean {
-    return this.#result.columns % (4 * ACROSS) !== 0;
+    return this.#result.columns % (this.#tile.division.size) !== 0;
   }
 
   /** Name of what four columns' cotangents are multiplied with; undefined where that is 1. */
@@ -120,7 +120,11 @@ export class RowNormGradWriter {
       tile.module.code.scope(() => {
         const place = sumOf(tile.name("first_row"), tile.name("own_row"), row);
         const name = tile.name(`${PREFIX}_row`);
-        tile.add(`let ${name} = ${rows % TILE === 0 ? place : `min(${place}, ${rows - 1})`};`);
+        tile.add(
+          `let ${name} = ${
+            rows % this.#tile.division.size === 0 ? place : `min(${place}, ${rows - 1})`
+          };`,
+        );
         this.#normalized.writeLoads(name, 1);
         body(row);
       });
@@ -133,13 +137,15 @@ export class RowNormGradWriter {
     const { norm: { center }, rows, sums } = this.#placed;
     const letter = LETTERS[row];
     const inside = tile.name("inside_row");
-    if (rows % TILE !== 0) {
+    if (rows % this.#tile.division.size !== 0) {
       const place = sumOf(tile.name("first_row"), tile.name("own_row"), row);
       tile.add(`let ${inside} = ${place} < ${rows};`);
     }
     for (const four of this.#fours) {
       const [sum, y, factor] = [this.#sum(row, four), this.#y(four), this.#factor(four)];
-      if (rows % TILE !== 0) tile.add(`${sum} = select(vec4<f32>(), ${sum}, ${inside});`);
+      if (rows % this.#tile.division.size !== 0) {
+        tile.add(`${sum} = select(vec4<f32>(), ${sum}, ${inside});`);
+      }
       for (const { vector } of sums) {
         const value = vector === "scale" ? `${sum} * ${y}` : sum;
         tile.add(`${this.#vectorSum(vector, four)} += ${value};`);
@@ -153,6 +159,7 @@ export class RowNormGradWriter {
   /** Adds up what the invocations have for the vectors, each four columns, and stores it. */
   #writeVectorSums(): void {
     const tile = this.#tile;
+    const { across } = tile.division;
     const { columns } = this.#result;
     const workspace = workspaceOf(tile.kernel);
     const [lane, total, group, next, column] = [
@@ -172,11 +179,11 @@ export class RowNormGradWriter {
           tile.add("workgroupBarrier();");
           tile.module.code.scope(() => {
             const shared = tile.shareRows(this.#vectorSum(vector, four));
-            tile.block(`if (${lane} < ${ACROSS})`, () => {
+            tile.block(`if (${lane} < ${across})`, () => {
               tile.add(`var ${total} = vec4<f32>();`);
               tile.block(
-                `for (var ${group} = 0; ${group} < ${ACROSS}; ${group}++)`,
-                () => tile.add(`${total} += ${shared}[${group} * ${ACROSS} + ${lane}];`),
+                `for (var ${group} = 0; ${group} < ${across}; ${group}++)`,
+                () => tile.add(`${total} += ${shared}[${group} * ${across} + ${lane}];`),
               );
               tile.block(`for (var ${next} = 0; ${next} < 4; ${next}++)`, () => {
                 tile.add(`let ${column} = ${sumOf(this.#column(four), next)};`);

@@ -44,7 +44,7 @@ export const TILES = {
 } as const satisfies Readonly<Record<string, Tile>>;
 
 /** Name of a configuration. */
-export type TileName = keyof typeof TILES;
+export type MatmulTileName = keyof typeof TILES;
 
 function staged(
   rows: number,
@@ -144,10 +144,10 @@ export function chooseTile(parts: readonly PartExtents[], device: TileDevice): T
 }
 
 /** The tiles that are worth a measurement: not far from the best by what is known of the sizes. */
-export function suitableTiles(parts: readonly PartExtents[], device: TileDevice): TileName[] {
+export function suitableTiles(parts: readonly PartExtents[], device: TileDevice): MatmulTileName[] {
   const rows = mostRows(parts);
   const isLong = longestSum(parts) >= LONG_SUM;
-  const names = Object.keys(TILES) as TileName[];
+  const names = Object.keys(TILES) as MatmulTileName[];
   return names.filter((name) => {
     const tile: Tile = TILES[name];
     if (!fits(tile, device)) return false;

@@ -2,7 +2,7 @@
 import type { KernelBuffer } from "../../../compiler/loop_ir.ts";
 import type { GpuLimits } from "../capabilities.ts";
 import type { Subgroups } from "../subgroups.ts";
-import type { Tile } from "../templates/tile.ts";
+import type { TileName } from "../templates/tile_names.ts";
 import { type BindingLayout, WgslBuffers } from "./buffers.ts";
 import { Code } from "./code.ts";
 import type { ExpressionContext } from "./expressions.ts";
@@ -28,8 +28,8 @@ export interface EmitOptions {
   readonly f16?: boolean;
   /** How they use subgroups, if they can. */
   readonly subgroups?: Subgroups | undefined;
-  /** How a matmul is divided; by default what its sizes suggest. */
-  readonly tile?: Tile | undefined;
+  /** How a matmul or attention is divided; by default what its sizes suggest. */
+  readonly tile?: TileName | undefined;
   /** Lines for the top of the module: what the kernel computes, and for whom. */
   readonly comment: readonly string[];
 }

@@ -61,7 +61,7 @@ fn main(
 @group(0) @binding(1) var<storage, read_write> in1: array<vec4<f32>, 256>;
 @group(0) @binding(2) var<storage, read_write> in2: array<vec4<f32>, 2>;
 @group(0) @binding(3) var<storage, read_write> in3: array<vec4<f32>, 128>;
-@group(0) @binding(4) var<storage, read_write> out4: array<f32, 320>;
+@group(0) @binding(4) var<storage, read_write> out4: array<vec4<f32>, 80>;
 @group(0) @binding(5) var<storage, read_write> out5: array<f32, 80>;
 @group(0) @binding(6) var<storage, read_write> kernel_workspace: array<f32, 160>;
 var<workgroup> weights: array<vec4<f32>, 256>;
@@ -248,11 +248,9 @@ fn main(
     var values = array<vec4<f32>, 4>(result0_0_0, result0_1_0, result0_2_0, result0_3_0);
     for (var at = 0; at < 4; at++) {
       let row = first_row + own_row + at;
-      for (var next = 0; next < 4; next++) {
-        let column_1 = result_column + next;
-        if (row < 40 && column_1 < 4) {
-          out4[batch * 160 + row * 4 + column_1] = values[at][next];
-        }
+      let column_1 = result_column;
+      if (row < 40 && column_1 < 4) {
+        out4[(batch * 160 + row * 4 + column_1) >> 2u] = values[at];
       }
     }
   }
@@ -309,7 +307,7 @@ fn main(
 @group(0) @binding(0) var<storage, read_write> in0: array<vec4<f32>, 160>;
 @group(0) @binding(1) var<storage, read_write> in1: array<vec4<f32>, 256>;
 @group(0) @binding(2) var<storage, read_write> in2: array<vec4<f32>, 128>;
-@group(0) @binding(3) var<storage, read_write> in3: array<f32, 320>;
+@group(0) @binding(3) var<storage, read_write> in3: array<vec4<f32>, 80>;
 @group(0) @binding(4) var<storage, read_write> in4: array<f32, 80>;
 @group(0) @binding(5) var<storage, read_write> in5: array<vec4<f32>, 80>;
 @group(0) @binding(6) var<storage, read_write> in6_out7: array<f32, 72>;
@@ -358,6 +356,8 @@ fn main(
   let row_value_base = batch * 160;
   let key_base = batch * 512;
   let column_value_base = batch * 256;
+  let delta_out_base = batch * 160;
+  let delta_cotangent_base = batch * 160;
   let summed_base = batch * 512;
   let query_at_0_place = min(first_row + own_row, 39);
   let query_at_0 = query_base + query_at_0_place * 8;
@@ -382,8 +382,17 @@ fn main(
   if (invocation < 32) {
     let query_row = min(first_row + invocation, 39);
     var delta = 0.0;
-    for (var delta_column = 0; delta_column < 4; delta_column++) {
-      delta += in5[(batch * 160 + query_row * 4 + delta_column) >> 2u][(batch * 160 + query_row * 4 + delta_column) & 3] * in3[batch * 160 + query_row * 4 + delta_column];
+    let delta_out_at_0_place = min(first_row + invocation, 39);
+    let delta_out_at_0 = delta_out_base + delta_out_at_0_place * 4;
+    let delta_cotangent_at_0_place = min(first_row + invocation, 39);
+    let delta_cotangent_at_0 = delta_cotangent_base + delta_cotangent_at_0_place * 4;
+    for (var k = 0; k < 4; k += 4) {
+      let delta_out_own_0 = in3[(delta_out_at_0 + k) >> 2u];
+      let delta_cotangent_own_0 = in5[(delta_cotangent_at_0 + k) >> 2u];
+      delta = fma(delta_out_own_0.x, delta_cotangent_own_0.x, delta);
+      delta = fma(delta_out_own_0.y, delta_cotangent_own_0.y, delta);
+      delta = fma(delta_out_own_0.z, delta_cotangent_own_0.z, delta);
+      delta = fma(delta_out_own_0.w, delta_cotangent_own_0.w, delta);
     }
     numbers[invocation] = vec2<f32>(in4[batch * 40 + query_row], delta);
   }
