@@ -75,3 +75,39 @@ const node = commandOnPath(
 laneTest("the bundle runs the golden ViT in Node.js, on one thread and two", node, async (path) => {
   await runGolden(path, []);
 });
+
+/** A script that trains nothing, but could, and chooses among all backends. */
+const SCRIPT = `
+import { compile, reference, wasm, webgpu } from "@fovea/fovea/backends";
+import { gradients } from "@fovea/fovea/compiler";
+import { square, spec, sum, trace } from "@fovea/fovea/graph";
+const graph = trace({ x: spec("f32", [3]) }, ({ x }) => gradients(sum(square(x)), { x }));
+for (const backend of [reference(), wasm({ threads: 2 })]) {
+  using program = await compile(graph, { backend });
+  const { x } = await program.run({ x: Float32Array.of(1, 2, 3) });
+  console.log(backend.capabilities.name, ...x.data);
+}
+console.log(typeof webgpu);
+`;
+
+Deno.test("a script's bundle, with the library's modules by their names, runs alone", async () => {
+  const folder = await Deno.makeTempDir({ prefix: "fovea_bundle_" });
+  try {
+    const [entry, out] = [`${folder}/page.ts`, `${folder}/page.js`];
+    await Deno.writeTextFile(entry, SCRIPT);
+    const { text, imports } = await buildBundle(new URL(`file://${entry}`));
+    assertEquals(imports, []);
+    await Deno.writeTextFile(out, text);
+    const process = new Deno.Command(Deno.execPath(), {
+      args: ["run", "--no-config", "--no-prompt", "--allow-read", out],
+      cwd: "/",
+      stderr: "piped",
+      stdout: "piped",
+    });
+    const { success, stdout, stderr } = await process.output();
+    assert(success, new TextDecoder().decode(stderr).slice(-2000));
+    assertEquals(new TextDecoder().decode(stdout), "reference 2 4 6\nwasm 2 4 6\nfunction\n");
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+});

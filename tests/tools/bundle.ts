@@ -3,12 +3,16 @@
  * Node.js and browsers; and says how large it is.
  *
  *     deno task bundle [--out dist/inference.js]
+ *     deno task bundle --entry page.ts --out dist/page.js
+ *
+ * The second bundles a script that trains or runs on WebGPU, whose imports are `@fovea/fovea/...`.
  */
 import * as esbuild from "esbuild";
 import { gzipSync } from "node:zlib";
-import { join } from "node:path";
-import { fileURLToPath } from "node:url";
+import { join, resolve } from "node:path";
+import { fileURLToPath, pathToFileURL } from "node:url";
 import { parseArgs } from "node:util";
+import project from "../../deno.json" with { type: "json" };
 
 /** The modules that run a trained model: `@fovea/fovea/inference`. */
 export const INFERENCE = new URL("../../models/inference.ts", import.meta.url);
@@ -16,6 +20,11 @@ const WORKER = new URL("../../backends/wasm/worker.ts", import.meta.url);
 
 /** What Node.js 20 reads, and browsers since 2023, which have WebAssembly SIMD and module workers. */
 const TARGET = "es2022";
+
+/** The project's own modules, by the names that scripts import them under. */
+const ALIASES = Object.fromEntries(
+  Object.entries(project.exports).map(([name, path]) => [`${project.name}${name.slice(1)}`, path]),
+);
 
 /** A module in one file. */
 export interface Bundle {
@@ -64,6 +73,7 @@ async function buildText(
   const { outputFiles, metafile } = await esbuild.build({
     entryPoints: [fileURLToPath(entry)],
     absWorkingDir: fileURLToPath(new URL("../../", import.meta.url)),
+    alias: ALIASES,
     bundle: true,
     define,
     external: ["node:*", ...external],
@@ -153,10 +163,13 @@ function kilobytes(bytes: number): string {
 if (import.meta.main) {
   const { values } = parseArgs({
     args: Deno.args,
-    options: { out: { type: "string", default: "dist/inference.js" } },
+    options: {
+      entry: { type: "string", default: fileURLToPath(INFERENCE) },
+      out: { type: "string", default: "dist/inference.js" },
+    },
   });
-  const { text, bytes, gzipBytes, parts } = await buildBundle();
-  const out = new URL(values.out, `file://${Deno.cwd()}/`);
+  const out = pathToFileURL(resolve(values.out));
+  const { text, bytes, gzipBytes, parts } = await buildBundle(pathToFileURL(resolve(values.entry)));
   await Deno.mkdir(new URL(".", out), { recursive: true });
   await Deno.writeTextFile(out, text);
   for (const [name, size] of parts) console.log(`${kilobytes(size).padStart(10)}  ${name}`);
