@@ -69,7 +69,7 @@ export class TileWriter {
     extents: TileExtents,
   ) {
     this.division = tileOf(kernel, options);
-    const { size, across } = this.division;
+    const { size } = this.division;
     this.module = new ModuleWriter(kernel, options, wideInAttention(kernel));
     this.locals = new Locals(this.module.names);
     this.kernel = kernel;
