@@ -6,29 +6,21 @@
 import type { FusionRule } from "../../compiler/fusion_rules.ts";
 import * as g from "../../graph/mod.ts";
 import type { Tensor } from "../../graph/mod.ts";
+import {
+  bias,
+  type FusionCase,
+  input,
+  type Kernels,
+  key,
+  product,
+  residual,
+  scale,
+  weight,
+  x,
+} from "./fusion_case.ts";
+import { attentionCases, productCases } from "./fusion_cases_products.ts";
 
-/** What kinds of kernels there are, in alphabetical order: `columns matmul matmul`. */
-export type Kernels = string;
-
-/** Something that fuses. */
-export interface FusionCase {
-  readonly name: string;
-  readonly results: Readonly<Record<string, Tensor>>;
-  /** What the results are differentiated by; nothing where there is no gradient. */
-  readonly wrt: Readonly<Record<string, Tensor>>;
-  /** The rules that do it; unfused is without them. */
-  readonly rules: readonly FusionRule[];
-  readonly forward: FusedCount;
-  /** The gradient, given the results' cotangents. */
-  readonly gradient?: FusedCount;
-  /** Results and gradient in one program. */
-  readonly both?: FusedCount;
-  /** Error allowed, relative to an output's largest magnitude: what rounding to 16 bits does. */
-  readonly tolerance?: number;
-}
-
-/** The kernels, and how many there are without the rules. */
-export type FusedCount = readonly [kernels: Kernels, unfused: number];
+export type { FusedCount, FusionCase } from "./fusion_case.ts";
 
 /** Something that looks like one of the cases, but must not fuse, and the reason that is given. */
 export interface RefusedCase {
@@ -38,16 +30,6 @@ export interface RefusedCase {
   readonly kernels: Kernels;
   readonly because: string;
 }
-
-const input = (name: string, ...shape: number[]) => g.input(name, "f32", shape);
-
-const x = input("x", 4, 6, 8);
-const residual = input("residual", 4, 6, 8);
-const scale = input("scale", 8);
-const bias = input("bias", 8);
-const weight = input("weight", 8, 8);
-const key = g.input("key", "u32", [2]);
-const product = g.contract("b n d, d e -> b n e", x, weight);
 
 /** A norm of rows in plain arithmetic. */
 function normByHand(rows: Tensor): Tensor {
@@ -90,8 +72,43 @@ const rowCases: readonly FusionCase[] = [
     results: { y: g.layerNorm(x, { scale, bias }) },
     wrt: { x, scale, bias },
     rules: [...ROWS, "fuse_columns"],
+    told: ["fuse_rows", "fuse_columns"],
     forward: ["rows", 4],
     gradient: ["columns rows", 8],
+  },
+  {
+    name: "sums over the outer axes, and what follows",
+    results: (() => {
+      const total = g.sum(x, [0, 1]);
+      return { y: g.tanh(g.mul(total, scale)), squares: g.sum(g.square(x), [0, 1]) };
+    })(),
+    wrt: { x, scale },
+    rules: ["fuse_columns", "fuse_elementwise"],
+    forward: ["columns", 3],
+    gradient: ["columns rows", 5],
+    both: ["columns rows", 6],
+  },
+  {
+    name: "a chain of elementwise ops",
+    results: { y: g.gelu(g.mul(g.tanh(g.add(x, bias)), g.sigmoid(residual))) },
+    wrt: { x, residual },
+    rules: ["fuse_elementwise"],
+    forward: ["rows", 2],
+    gradient: ["rows", 6],
+    both: ["rows", 7],
+  },
+  {
+    name: "a cheap value that is read in two other orders",
+    results: (() => {
+      const cheap = g.mul(g.add(x, bias), 0.5);
+      const turned = g.exp(g.transpose(cheap, [0, 2, 1]));
+      return { y: g.sum(turned, -1), z: g.softmax(g.reverse(cheap, 1)) };
+    })(),
+    wrt: { x, bias },
+    rules: ["recompute_cheap_values"],
+    forward: ["rows rows", 3],
+    gradient: ["columns rows rows", 5],
+    both: ["columns rows rows rows", 5],
   },
 ];
 
@@ -172,6 +189,8 @@ const epilogueCases: readonly FusionCase[] = [
   }),
   between("residual", (y) => g.add(residual, y), {
     forward: ["matmul matmul", 3],
+    gradient: ["matmul matmul matmul", 3],
+    both: ["matmul matmul matmul matmul matmul", 6],
   }),
   between("scale by a number", (y) => g.mul(y, 0.125), {
     forward: ["matmul matmul", 3],
@@ -234,182 +253,31 @@ const epilogueCases: readonly FusionCase[] = [
   },
 ];
 
-const heads = (name: string) => input(name, 8, 2, 4);
-const wide = input("wide", 8, 12);
-const wideBias = input("wide/bias", 12);
-const toHeads = "b n d, d h e -> b h n e";
-const [q, k, v] = [heads("q"), heads("k"), heads("v")];
-const normalized = g.layerNorm(x);
-const attended = input("attended", 4, 2, 6, 4);
-const out = input("out", 2, 4, 8);
-const active = input("active", 4, 6, 12);
-const down = input("down", 12, 8);
-const images = input("images", 2, 8, 12, 3);
-const patchKernel = input("patch", 48, 5);
-
-/** Products that become one. */
-const productCases: readonly FusionCase[] = [
-  {
-    name: "queries, keys and values of one input",
-    results: {
-      query: g.contract(toHeads, x, q),
-      key: g.contract(toHeads, x, k),
-      value: g.contract(toHeads, x, v),
-    },
-    wrt: { x, q, k, v },
-    rules: ["merge_contractions_of_shared_operand", "merge_sum_of_contractions"],
-    forward: ["matmul", 3],
-    gradient: ["matmul matmul", 6],
-  },
-  {
-    name: "queries, keys, values and MLP-in of a parallel block; the MLP alone has a bias",
-    results: {
-      query: g.contract(toHeads, normalized, q),
-      key: g.contract(toHeads, normalized, k),
-      value: g.contract(toHeads, normalized, v),
-      hidden: g.gelu(g.add(g.contract("b n d, d m -> b n m", normalized, wide), wideBias)),
-    },
-    wrt: { q, k, v, wide, wideBias },
-    rules: ["merge_contractions_of_shared_operand"],
-    forward: ["matmul rows", 5],
-    gradient: ["columns matmul matmul matmul rows", 7],
-  },
-  {
-    name: "products of one operand with other letters, orders and names",
-    results: {
-      left: g.contract("tok in, out in -> tok out", input("stuff", 6, 8), input("m1", 5, 8)),
-      right: g.tanh(g.contract("p q, q r -> p r", input("stuff", 6, 8), input("m2", 8, 7))),
-    },
-    wrt: { m1: input("m1", 5, 8), m2: input("m2", 8, 7) },
-    rules: ["merge_contractions_of_shared_operand"],
-    forward: ["matmul", 2],
-    gradient: ["matmul matmul matmul", 3],
-  },
-  {
-    name: "attention-out and MLP-out of a parallel block, biases and residual between them",
-    results: {
-      y: g.add(
-        x,
-        g.add(
-          g.add(g.contract("b h n e, h e d -> b n d", attended, out), scale),
-          g.add(g.contract("b n m, m d -> b n d", active, down), bias),
-        ),
-      ),
-    },
-    wrt: { attended, out, active, down },
-    rules: ["merge_sum_of_contractions"],
-    forward: ["matmul", 2],
-    gradient: ["matmul matmul matmul", 3],
-  },
-  {
-    name: "three products added up, in other letters",
-    results: {
-      y: g.add(
-        g.matmul(input("a1", 6, 3), input("b1", 3, 5)),
-        g.add(
-          g.contract("i j, k j -> i k", input("a2", 6, 4), input("b2", 5, 4)),
-          g.matmul(input("a3", 6, 2), input("b3", 2, 5)),
-        ),
-      ),
-    },
-    wrt: { a1: input("a1", 6, 3), b2: input("b2", 5, 4) },
-    rules: ["merge_sum_of_contractions"],
-    forward: ["matmul", 3],
-    gradient: ["matmul matmul", 2],
-  },
-  {
-    name: "patch embedding",
-    results: {
-      y: g.add(
-        g.contract("b n p, p d -> b n d", g.patchify(images, 4), patchKernel),
-        input("patch/bias", 5),
-      ),
-    },
-    wrt: { patchKernel },
-    rules: ["split_contracted_axes"],
-    forward: ["matmul", 2],
-    gradient: ["matmul", 2],
-  },
-  {
-    name: "patch embedding, by hand",
-    results: {
-      y: g.contract(
-        "b n p, p d -> b n d",
-        g.reshape(
-          g.transpose(g.reshape(images, [2, 2, 4, 3, 4, 3]), [0, 1, 3, 2, 4, 5]),
-          [2, 6, 48],
-        ),
-        patchKernel,
-      ),
-    },
-    wrt: { patchKernel },
-    rules: ["split_contracted_axes"],
-    forward: ["matmul", 2],
-    gradient: ["matmul", 2],
-  },
-];
-
-/** Attention of heads whose queries and keys are normalised, before or after the heads are outermost. */
-function qkNorm(
-  name: string,
-  { center, headsInside, apart }: {
-    readonly center: boolean;
-    readonly headsInside: boolean;
-    /** Kernels without the rule, in a backward pass. */
-    readonly apart: number;
-  },
-): FusionCase {
-  const scales = { queryScale: input("query/scale", 4), keyScale: input("key/scale", 4) };
-  const queries = input("queries", 4, 6, 2, 4);
-  const keys = input("keys", 4, 5, 2, 4);
-  const swap = (rows: Tensor) => g.transpose(rows, [0, 2, 1, 3]);
-  const normed = (rows: Tensor, scale: Tensor) => {
-    const norm = (given: Tensor) => g.layerNorm(given, { scale, center, epsilon: 1e-2 });
-    return headsInside ? swap(norm(rows)) : norm(swap(rows));
-  };
-  const y = g.attention(
-    normed(queries, scales.queryScale),
-    normed(keys, scales.keyScale),
-    swap(input("values", 4, 5, 2, 4)),
-  );
-  return {
-    name,
-    results: { y },
-    wrt: { queries, keys, ...scales },
-    rules: ["fold_qk_norm"],
-    forward: ["attention", 3],
-    // What flows back is brought into the order of the inputs' axes.
-    gradient: ["attention attentionGrad rows rows", apart],
-    both: ["attention attentionGrad rows rows", apart],
-  };
-}
-
-const attentionCases: readonly FusionCase[] = [
-  qkNorm("QK-norm and attention", { center: true, headsInside: true, apart: 8 }),
-  qkNorm("root-mean-square QK-norm and attention, of rows in another order", {
-    center: false,
-    headsInside: false,
-    apart: 10,
-  }),
-];
+const step = {
+  p: input("p", 40),
+  m: input("m", 40),
+  u: input("u", 40),
+  slope: input("slope", 40),
+};
 
 /** An Adam step's results (Kingma and Ba 2015, algorithm 1), without its warm-up. */
-function adamStep(): Record<string, Tensor> {
-  const [p, m, u] = [input("p", 40), input("m", 40), input("u", 40)];
-  const slope = input("slope", 40);
+function adamStep({ p, m, u, slope }: typeof step): Record<string, Tensor> {
   const first = g.add(g.mul(m, 0.9), g.mul(slope, 0.1));
   const second = g.add(g.mul(g.abs(u), 0.99), g.mul(g.square(slope), 0.01));
-  const step = g.div(first, g.add(g.sqrt(second), 1e-3));
-  return { p: g.sub(p, g.mul(step, 0.01)), m: first, u: second };
+  const change = g.div(first, g.add(g.sqrt(second), 1e-3));
+  return { p: g.sub(p, g.mul(change, 0.01)), m: first, u: second };
 }
 
 const otherCases: readonly FusionCase[] = [
   {
     name: "a parameter and its moments",
-    results: adamStep(),
-    wrt: {},
-    rules: ["fuse_elementwise", "join_updates"],
+    results: adamStep(step),
+    wrt: step,
+    rules: ["join_updates", "fuse_elementwise"],
+    told: ["join_updates", "fuse_elementwise"],
     forward: ["rows", 3],
+    gradient: ["rows", 5],
+    both: ["rows", 7],
   },
 ];
 
