@@ -38,8 +38,7 @@ export { CompiledProgram, type RunOptions } from "./program.ts";
 export { reference } from "./reference/backend.ts";
 export { webgpu, type WebGpuBackend, type WebGpuOptions } from "./webgpu/backend.ts";
 export type { RoundingNote } from "./webgpu/audit.ts";
-export { memoryTuning, type TuningStore } from "./webgpu/tuning.ts";
-export { isTileName, type TileName } from "./webgpu/templates/tile_names.ts";
+export { isTuned, memoryTuning, type Tuned, type TuningStore } from "./webgpu/tuning.ts";
 export type { DeviceLossNote } from "./webgpu/runtime.ts";
 export {
   DEFAULT_LIMITS,

@@ -1,13 +1,16 @@
 /**
- * Measures attention in both of its forms at many sizes, on one thread, and fits the costs that
- * `backends/wasm/attention_costs.ts` holds, which it prints.
+ * Measures attention in both of its forms at many sizes, on one thread or on WebGPU, and fits the costs
+ * that `backends/wasm/attention_costs.ts` or `backends/webgpu/attention_costs.ts` holds, which it prints.
  *
- *     deno run --allow-read bench/attention_costs.ts [--seconds 0.5]
+ *     deno run --allow-read bench/attention_costs.ts [--seconds 0.5] [--backend webgpu]
  */
 import { parseArgs } from "node:util";
-import type { Executable } from "../backends/backend.ts";
+import type { Backend, Executable } from "../backends/backend.ts";
 import { wasm } from "../backends/wasm/backend.ts";
+import { webgpu } from "../backends/webgpu/backend.ts";
+import { GpuExecutable } from "../backends/webgpu/runtime.ts";
 import {
+  ATTENTION_FORMS,
   type AttentionCost,
   type AttentionForm,
   attentionSeconds,
@@ -15,11 +18,8 @@ import {
   costsOf,
   type FormCost,
 } from "../compiler/attention_costs.ts";
-import { gradients } from "../compiler/autodiff.ts";
-import * as g from "../graph/mod.ts";
+import { attentionGraph } from "../compiler/attention_graph.ts";
 import { staticShape, staticSize } from "../graph/shape.ts";
-
-const FORMS: readonly AttentionForm[] = ["fused", "plain"];
 
 const NOTHING: FormCost = { call: 0, product: 0, score: 0 };
 const UNKNOWN = { fused: NOTHING, plain: NOTHING };
@@ -61,20 +61,13 @@ function sizesToMeasure(): AttentionSizes[] {
   return all;
 }
 
-async function prepared(sizes: AttentionSizes, attention: AttentionForm): Promise<Executable> {
-  const { entries, queries, keys, depth, valueDepth, isTrained } = sizes;
-  const q = g.input("q", "f32", [entries, queries, depth]);
-  const k = g.input("k", "f32", [entries, keys, depth]);
-  const v = g.input("v", "f32", [entries, keys, valueDepth]);
-  const cotangent = g.input("cotangent", "f32", [entries, queries, valueDepth]);
-  const y = g.attention(q, k, v);
-  const slopes = isTrained ? gradients(g.sum(g.mul(y, cotangent)), { q, k, v }) : {};
-  const module = {
-    inputs: new Map<string, g.Node>(Object.entries({ q, k, v, cotangent })),
-    outputs: new Map<string, g.Node>(Object.entries({ y, ...slopes })),
-  };
-  const executable = await wasm({ threads: 1 })
-    .prepare(module, { bind: {}, donate: {}, attention });
+async function prepared(
+  backend: Backend,
+  sizes: AttentionSizes,
+  attention: AttentionForm,
+): Promise<Executable> {
+  const module = attentionGraph(sizes);
+  const executable = await backend.prepare(module, { bind: {}, donate: {}, attention });
   for (const [path, node] of module.inputs) {
     const data = new Float32Array(staticSize(staticShape(node.shape)));
     executable.write(path, { data: data.map((_, at) => Math.sin(at * 1.7)) });
@@ -82,22 +75,35 @@ async function prepared(sizes: AttentionSizes, attention: AttentionForm): Promis
   return executable;
 }
 
+/** Seconds of a run: on WebGPU by the device's clock, since to the host a result is late by milliseconds. */
+async function secondsOf(executable: Executable): Promise<number> {
+  if (executable instanceof GpuExecutable) {
+    return (await executable.timeSteps()).reduce((sum, milliseconds) => sum + milliseconds, 0) /
+      1000;
+  }
+  const began = performance.now();
+  await executable.run([]);
+  return (performance.now() - began) / 1000;
+}
+
 /** Runs both forms in turns, so that what else the machine does hits both. */
-async function measure(sizes: AttentionSizes, limit: number): Promise<Measured> {
+async function measure(
+  backend: Backend,
+  sizes: AttentionSizes,
+  limit: number,
+): Promise<Measured> {
   const forms = {
-    fused: await prepared(sizes, "fused"),
-    plain: await prepared(sizes, "plain"),
+    fused: await prepared(backend, sizes, "fused"),
+    plain: await prepared(backend, sizes, "plain"),
   };
   const seconds = { fused: Infinity, plain: Infinity };
   const start = performance.now();
   for (let round = 0; round < 5 || performance.now() - start < 1000 * limit; round++) {
-    for (const form of FORMS) {
-      const began = performance.now();
-      await forms[form].run([]);
-      seconds[form] = Math.min(seconds[form], (performance.now() - began) / 1000);
+    for (const form of ATTENTION_FORMS) {
+      seconds[form] = Math.min(seconds[form], await secondsOf(forms[form]));
     }
   }
-  for (const form of FORMS) forms[form][Symbol.dispose]();
+  for (const form of ATTENTION_FORMS) forms[form][Symbol.dispose]();
   return { sizes, seconds };
 }
 
@@ -144,7 +150,7 @@ function summary(measured: readonly Measured[], cost: AttentionCost): string {
   const mean = (of: (one: Measured) => number) =>
     measured.reduce((sum, one) => sum + of(one) / measured.length, 0);
   const percent = (of: (one: Measured) => number) => `${(100 * mean(of)).toFixed(1)} %`;
-  const off = FORMS.map((form) =>
+  const off = ATTENTION_FORMS.map((form) =>
     percent(({ sizes, seconds }) =>
       Math.abs(attentionSeconds(cost[form], sizes) / seconds[form] - 1)
     )
@@ -158,10 +164,16 @@ function summary(measured: readonly Measured[], cost: AttentionCost): string {
     `${lost(() => "plain")} always plain`;
 }
 
-const { values } = parseArgs({ options: { seconds: { type: "string", default: "0.5" } } });
+const { values } = parseArgs({
+  options: {
+    seconds: { type: "string", default: "0.5" },
+    backend: { type: "string", default: "wasm" },
+  },
+});
+const backend = values.backend === "webgpu" ? await webgpu() : wasm({ threads: 1 });
 const measured: Measured[] = [];
 for (const sizes of sizesToMeasure()) {
-  const one = await measure(sizes, Number(values.seconds));
+  const one = await measure(backend, sizes, Number(values.seconds));
   measured.push(one);
   const { fused, plain } = one.seconds;
   console.log(

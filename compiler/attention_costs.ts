@@ -3,6 +3,9 @@
 /** As one kernel that never stores its scores; or as a matmul, a softmax and a matmul. */
 export type AttentionForm = "fused" | "plain";
 
+/** Both. */
+export const ATTENTION_FORMS = ["fused", "plain"] as const satisfies readonly AttentionForm[];
+
 /** What costs are told from. */
 export interface AttentionSizes {
   /** Batch entries, heads included. */
@@ -46,6 +49,20 @@ export function costsOf(costs: AttentionCosts, sizes: AttentionSizes): Attention
     cost.isTrained === sizes.isTrained && sizes.entries <= (cost.entries ?? Infinity) &&
     sizes.queries <= (cost.queries ?? Infinity)
   );
+}
+
+/**
+ * The plain form has to be so much cheaper where its scores are kept for the backward pass: the memory
+ * of all layers' scores is not worth a few percent of attention's time.
+ */
+const WORTH_KEEPING = 0.8;
+
+/** The form to have, by the times of both. */
+export function fasterForm(
+  { fused, plain }: Readonly<Record<AttentionForm, number>>,
+  { isTrained }: Pick<AttentionSizes, "isTrained">,
+): AttentionForm {
+  return plain < (isTrained ? WORTH_KEEPING : 1) * fused ? "plain" : "fused";
 }
 
 /** The seconds that one thread takes. */

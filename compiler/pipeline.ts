@@ -3,7 +3,7 @@ import type { Node } from "../graph/node.ts";
 import { printGraph } from "../graph/print.ts";
 import type { DimBindings } from "../graph/shape.ts";
 import { assembleProgram } from "./assemble.ts";
-import type { AttentionCosts, AttentionForm } from "./attention_costs.ts";
+import type { AttentionCosts, AttentionForm, AttentionSizes } from "./attention_costs.ts";
 import { explain } from "./explain.ts";
 import { type FusionOptions, rulesOff } from "./fusion_rules.ts";
 import { groupKernels } from "./grouping/group_kernels.ts";
@@ -41,6 +41,8 @@ export interface Target {
   readonly alignment: number;
   /** What the forms of attention cost; one kernel is the form of all where that is not known. */
   readonly attentionCosts?: AttentionCosts | undefined;
+  /** The form of attention that was measured to be the faster one, where that was done. */
+  readonly attentionForm?: ((sizes: AttentionSizes) => AttentionForm | undefined) | undefined;
   /** Bytes that the device takes to run a program, if that may be more than its arena. */
   readonly bytesOf?: ((program: Program) => number) | undefined;
 }
@@ -118,6 +120,7 @@ export function lowerGraph(traced: GraphModule, options: LowerOptions): Program 
   const attention: AttentionChoice = {
     form: options.attention ?? "auto",
     costs: options.target.attentionCosts,
+    measured: options.target.attentionForm,
     memoryLimited: options.memoryLimit !== undefined,
   };
   for (const pass of graphPasses(options.bind ?? {}, report, attention)) {

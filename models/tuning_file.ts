@@ -1,5 +1,5 @@
 /** What tuning has found on GPUs, in a file. */
-import { isTileName, type TileName, type TuningStore } from "../backends/mod.ts";
+import { isTuned, type Tuned, type TuningStore } from "../backends/mod.ts";
 import { writeFileAtomic } from "./atomic_file.ts";
 import { parseStrictJson, StrictJsonError } from "./strict_json.ts";
 
@@ -12,11 +12,11 @@ export class TuningFileError extends Error {
 const MOST_BYTES = 2 ** 20;
 const MOST_MEMBERS = 2 ** 14;
 
-/** Tiles by kernel by adapter. */
-type Found = Map<string, Map<string, TileName>>;
+/** Tiles and forms by kernel by adapter. */
+type Found = Map<string, Map<string, Tuned>>;
 
 /**
- * Keeps in a file which tiles matmuls and attention are fastest in, by adapter and by the kernels' hashes: for
+ * Keeps in a file which tiles matmuls and attention are fastest in, and in which form attention, by adapter and by the kernels' hashes: for
  * `webgpu({ tuning })`. A missing file is made, with its folder. Several processes may use it; what two
  * find at the same time may be kept of one alone.
  *
@@ -62,11 +62,11 @@ function foundIn(text: string): Found {
   const found: Found = new Map();
   for (const [adapter, kernels] of adapters) {
     if (!(kernels instanceof Map)) throw new TypeError(`"${adapter}" is no object of kernels`);
-    const tiles = new Map<string, TileName>();
+    const tiles = new Map<string, Tuned>();
     for (const [kernel, tile] of kernels) {
       if (typeof tile !== "string") throw new TypeError(`"${kernel}" has no tile's name`);
       // A tile of another version: its kernels have other hashes as well.
-      if (isTileName(tile)) tiles.set(kernel, tile);
+      if (isTuned(tile)) tiles.set(kernel, tile);
     }
     found.set(adapter, tiles);
   }

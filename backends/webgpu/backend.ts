@@ -1,13 +1,18 @@
 /** WebGPU as a backend. */
-import { lowerGraph } from "../../compiler/pipeline.ts";
+import type { GraphModule } from "../../compiler/module.ts";
+import { lowerGraph, type LowerOptions } from "../../compiler/pipeline.ts";
+import type { Program } from "../../compiler/program.ts";
 import type { Backend } from "../backend.ts";
+import { OutOfMemoryError } from "../errors.ts";
 import { assembleGpu } from "./assemble.ts";
-import type { RoundingNote } from "./audit.ts";
+import type { Audit, RoundingNote } from "./audit.ts";
 import type { GpuCapabilities } from "./capabilities.ts";
 import { type DeviceOptions, type GpuDevice, sharedDevice } from "./device.ts";
+import { DeviceProgram, type GpuPlan } from "./device_program.ts";
 import { type DeviceLossNote, GpuExecutable } from "./runtime.ts";
 import { gpuTarget, withMemory } from "./target.ts";
 import { timerOn } from "./time_dispatches.ts";
+import { type FoundForms, type ProgramTimer, tuneAttention } from "./tune_attention.ts";
 import { tuneTiles, type TuningStore } from "./tuning.ts";
 
 /** How the WebGPU backend runs. */
@@ -19,9 +24,9 @@ export interface WebGpuOptions extends DeviceOptions {
    */
   readonly onDeviceLost?: (note: DeviceLossNote) => void;
   /**
-   * Where to look for the tiles that matmuls and attention are fastest in; those of kernels that are not there are
-   * measured when a program is compiled, on devices that tell the time. By default sizes decide: then
-   * all compilations give the same kernels, and none takes longer.
+   * Where to look for the tiles that matmuls and attention are fastest in, and for the faster form of
+   * attention; what is not there is measured when a program is compiled, on devices that tell the time. By
+   * default sizes decide: then all compilations give the same kernels, and none takes longer.
    */
   readonly tuning?: TuningStore;
   /**
@@ -63,19 +68,64 @@ export function backendOn(
   return {
     capabilities,
     prepare: async (graph, options) => {
-      const isAudited = onAudit !== undefined;
-      const target = gpuTarget(capabilities, options, isAudited);
-      const lowered = lowerGraph(graph, { ...options, target });
-      const { program, audit } = withMemory(lowered, capabilities, isAudited);
       let device = gpu;
       while (device.lost !== undefined) device = await device.replacement();
-      const time = timerOn(device, capabilities);
-      const tiles = tuning && await tuneTiles(time, program, capabilities, tuning);
-      const assembled = assembleGpu(program, capabilities, { tiles, audit });
-      const plan = { program, capabilities, assembled, audit };
+      const isAudited = onAudit !== undefined;
+      const target = gpuTarget(capabilities, options, isAudited);
+      const attentionForm = tuning &&
+        await formsOn(device, graph, { ...options, target }, capabilities, tuning);
+      const lowered = lowerGraph(graph, { ...options, target: { ...target, attentionForm } });
+      const { program, audit } = withMemory(lowered, capabilities, isAudited);
+      const plan = await planOn(device, program, capabilities, tuning, audit);
       return await GpuExecutable.load(device, plan, { onDeviceLost, onAudit });
     },
   };
+}
+
+/** The program's kernels as shaders, in the tiles that tuning finds, if it is to look. */
+async function planOn(
+  device: GpuDevice,
+  program: Program,
+  capabilities: GpuCapabilities,
+  tuning?: TuningStore,
+  audit?: Audit,
+): Promise<GpuPlan> {
+  const time = timerOn(device, capabilities);
+  const tiles = tuning && await tuneTiles(time, program, capabilities, tuning);
+  return {
+    program,
+    capabilities,
+    assembled: assembleGpu(program, capabilities, { tiles, audit }),
+    audit,
+  };
+}
+
+/** Runs that a program is timed by; the first counts as warming up. */
+const TIMED_RUNS = 5;
+
+/** The faster forms of a graph's attention on a device. */
+async function formsOn(
+  device: GpuDevice,
+  graph: GraphModule,
+  options: LowerOptions,
+  capabilities: GpuCapabilities,
+  tuning: TuningStore,
+): Promise<FoundForms> {
+  const time: ProgramTimer = async (program) => {
+    if (!capabilities.timestamps) return undefined;
+    try {
+      using loaded = await DeviceProgram.load(
+        device,
+        await planOn(device, program, capabilities, tuning),
+      );
+      return Math.min(...(await loaded.timeRuns(TIMED_RUNS)).slice(1)) / 1000;
+    } catch (error) {
+      // What has room for one form alone has not been measured.
+      if (error instanceof OutOfMemoryError) return undefined;
+      throw error;
+    }
+  };
+  return await tuneAttention(time, graph, options, capabilities, tuning);
 }
 
 function warn({ message }: DeviceLossNote): void {

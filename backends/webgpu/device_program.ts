@@ -154,6 +154,13 @@ export class DeviceProgram implements Disposable {
     return times;
   }
 
+  /** Milliseconds of whole runs, one after the other, by the device's clock, which it must have. */
+  async timeRuns(runs: number): Promise<number[]> {
+    const run = (pass: GPUComputePassEncoder) => encodeInto(pass, this.#dispatches);
+    const nanoseconds = await timePasses(this.gpu.device, Array.from({ length: runs }, () => run));
+    return nanoseconds.map((time) => time / 1e6);
+  }
+
   /** The dispatch that the device refuses to encode, and why; undefined when it takes all. */
   async refused(): Promise<GpuValidationError | undefined> {
     const { device } = this.gpu;

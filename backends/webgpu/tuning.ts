@@ -1,4 +1,5 @@
 /** Which tiles matmuls and attention are fastest in, found by running them. */
+import { ATTENTION_FORMS, type AttentionForm } from "../../compiler/attention_costs.ts";
 import type { Kernel, MatmulKernel } from "../../compiler/loop_ir.ts";
 import type { Program } from "../../compiler/program.ts";
 import { separateBindings } from "./bindings.ts";
@@ -11,21 +12,30 @@ import {
 } from "./templates/attention_division.ts";
 import { tilesFor } from "./templates/matmul.ts";
 import { TILES } from "./templates/tile.ts";
-import type { TileName } from "./templates/tile_names.ts";
+import { isTileName, type TileName } from "./templates/tile_names.ts";
 import type { DispatchTimer } from "./time_dispatches.ts";
 import type { Dispatch } from "./wgsl/module.ts";
 
 /** What tuning has found on adapters, by the hashes of kernels. */
 export interface TuningStore {
-  /** The tile that was found for a kernel. */
-  get(adapter: string, kernel: string): TileName | undefined;
+  /** What was found for a kernel, or for attention of some sizes. */
+  get(adapter: string, kernel: string): Tuned | undefined;
   /** Keeps what was found. */
-  add(adapter: string, found: ReadonlyMap<string, TileName>): Promise<void>;
+  add(adapter: string, found: ReadonlyMap<string, Tuned>): Promise<void>;
+}
+
+/** A kernel's tile, or attention's form. */
+export type Tuned = TileName | AttentionForm;
+
+/** Whether a text is something that tuning finds. */
+export function isTuned(text: string): text is Tuned {
+  const forms: readonly string[] = ATTENTION_FORMS;
+  return isTileName(text) || forms.includes(text);
 }
 
 /** A store that lasts as long as the process. */
 export function memoryTuning(): TuningStore {
-  const known = new Map<string, TileName>();
+  const known = new Map<string, Tuned>();
   return {
     get: (adapter, kernel) => known.get(`${adapter} ${kernel}`),
     add: (adapter, found) => {
@@ -62,8 +72,9 @@ export async function tuneTiles(
     if (!isTiled(kernel)) continue;
     const names = candidatesFor(kernel, capabilities);
     if (names.length < 2) continue;
-    const hash = await hashOf(kernel, capabilities);
-    const known = store.get(adapter, hash) ?? found.get(hash);
+    const hash = await hashOfKernel(kernel, capabilities);
+    const kept = store.get(adapter, hash);
+    const known = kept !== undefined && isTileName(kept) ? kept : found.get(hash);
     const tile = known ?? await fastest(time, kernel, capabilities, names);
     if (tile === undefined) continue;
     if (known === undefined) found.set(hash, tile);
@@ -91,11 +102,19 @@ async function fastest(
 }
 
 /** Equal for kernels that compute the same, as long as tiles and what is made of them are the same. */
-async function hashOf(kernel: TiledKernel, capabilities: GpuCapabilities): Promise<string> {
+async function hashOfKernel(kernel: TiledKernel, capabilities: GpuCapabilities): Promise<string> {
   const code = emitIn(kernel, capabilities, undefined).map(({ wgsl }) => wgsl).join();
-  const tiles = kernel.kind === "matmul" ? TILES : ATTENTION_TILES;
-  const bytes = new TextEncoder().encode(JSON.stringify(tiles) + code);
-  const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
+  return await hashOf(JSON.stringify([TILE_TABLES, code]));
+}
+
+/** All tiles: with others, what was found may not hold. */
+export const TILE_TABLES = [TILES, ATTENTION_TILES];
+
+/** A name for what a text says. */
+export async function hashOf(text: string): Promise<string> {
+  const digest = new Uint8Array(
+    await crypto.subtle.digest("SHA-256", new TextEncoder().encode(text)),
+  );
   const digits = [...digest].map((byte) => byte.toString(16).padStart(2, "0")).join("");
   return digits.slice(0, HASH_DIGITS);
 }

@@ -12,6 +12,7 @@ import {
   attentionSeconds,
   type AttentionSizes,
   costsOf,
+  fasterForm,
 } from "../attention_costs.ts";
 import { type GraphModule, moduleNodes, rewriteModule } from "../module.ts";
 import type { RuleReport } from "../report.ts";
@@ -24,6 +25,8 @@ export interface AttentionChoice {
   readonly form: AttentionForm | "auto";
   /** What the forms cost on the device; one kernel is taken where that is not known. */
   readonly costs?: AttentionCosts | undefined;
+  /** The form that was found to be the faster one of some sizes, which counts more than costs. */
+  readonly measured?: ((sizes: AttentionSizes) => AttentionForm | undefined) | undefined;
   /** Whether there is a limit to memory, which the plain form takes more of. */
   readonly memoryLimited: boolean;
 }
@@ -33,12 +36,6 @@ interface Group {
   sizes: AttentionSizes;
   readonly results: Node[];
 }
-
-/**
- * The plain form has to be so much cheaper where its scores are kept for the backward pass: the memory
- * of all layers' scores is not worth a few percent of attention's time.
- */
-const WORTH_KEEPING = 0.8;
 
 /** The module with all attention in its plain form that is to have it. */
 export function chooseAttention(
@@ -99,11 +96,21 @@ function sizesOf(node: Node): AttentionSizes {
   };
 }
 
+/**
+ * The sizes of a module's attention, each once, whose form is not given by memory. All dims are bound.
+ */
+export function openAttention(module: GraphModule): AttentionSizes[] {
+  const sizes = [...groupsOf(module).values()].map((group) => group.sizes).filter(scoresAreSmall);
+  return [...new Map(sizes.map((one) => [JSON.stringify(one), one])).values()];
+}
+
 function choose(
   sizes: AttentionSizes,
-  { form, costs = [], memoryLimited }: AttentionChoice,
+  { form, costs = [], measured, memoryLimited }: AttentionChoice,
 ): { readonly form: AttentionForm; readonly why: string } {
   if (form !== "auto") return { form, why: `the ${form} form was asked for` };
+  const found = memoryLimited || !scoresAreSmall(sizes) ? undefined : measured?.(sizes);
+  if (found !== undefined) return { form: found, why: "it was measured on the device" };
   const cost = costsOf(costs, sizes);
   if (cost === undefined) return { form: "fused", why: "its costs here were not measured" };
   const fused = attentionSeconds(cost.fused, sizes);
@@ -116,7 +123,7 @@ function choose(
     ? ", but memory is limited"
     : !scoresAreSmall(sizes)
     ? ", but scores take more memory than all operands"
-    : sizes.isTrained && plain > WORTH_KEEPING * fused
+    : fasterForm({ fused, plain }, sizes) === "fused"
     ? ", too little for keeping scores until the backward pass"
     : undefined;
   return objection === undefined

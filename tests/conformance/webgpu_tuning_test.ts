@@ -1,13 +1,19 @@
-/** Matmul tiles found by running them. */
+/** Tiles and attention's forms, found by running them. */
 import { assembleGpu } from "../../backends/webgpu/assemble.ts";
 import { backendOn } from "../../backends/webgpu/backend.ts";
 import { gpuCapabilities } from "../../backends/webgpu/capabilities.ts";
 import { reference } from "../../backends/reference/backend.ts";
 import { sharedDevice } from "../../backends/webgpu/device.ts";
 import { TILES } from "../../backends/webgpu/templates/tile.ts";
-import type { TileName } from "../../backends/webgpu/templates/tile_names.ts";
+
 import { timerOn } from "../../backends/webgpu/time_dispatches.ts";
-import { memoryTuning, tuneTiles, type TuningStore } from "../../backends/webgpu/tuning.ts";
+import {
+  memoryTuning,
+  type Tuned,
+  tuneTiles,
+  type TuningStore,
+} from "../../backends/webgpu/tuning.ts";
+import { gradients } from "../../compiler/autodiff.ts";
 import { lowerGraph } from "../../compiler/pipeline.ts";
 import { staticShape } from "../../graph/shape.ts";
 import * as g from "../../graph/mod.ts";
@@ -22,8 +28,11 @@ function product(rows: number, k: number, columns: number): g.Node {
 }
 
 function runnable(rows: number, k: number, columns: number): RunnableGraph {
-  const y = product(rows, k, columns);
-  const { inputs, outputs } = moduleOf({ y });
+  return valued({ y: product(rows, k, columns) });
+}
+
+function valued(results: Record<string, g.Node>): RunnableGraph {
+  const { inputs, outputs } = moduleOf(results);
   const values = new Map([...inputs].map(([path, { shape }]) => {
     const sizes = staticShape(shape);
     const length = sizes.reduce((total, size) => total * size, 1);
@@ -39,9 +48,9 @@ function lowered(y: g.Node) {
 }
 
 /** A store that counts what is added. */
-function counting(): TuningStore & { readonly added: [string, TileName][] } {
+function counting(): TuningStore & { readonly added: [string, Tuned][] } {
   const store = memoryTuning();
-  const added: [string, TileName][] = [];
+  const added: [string, Tuned][] = [];
   return {
     added,
     get: (adapter, kernel) => store.get(adapter, kernel),
@@ -104,4 +113,24 @@ gpuTest("WebGPU measures no tiles where it cannot", async () => {
     assertEquals(await tuneTiles(time, program, capabilities, store), new Map());
     assertEquals(store.added, []);
   }
+});
+
+gpuTest("WebGPU measures attention's forms once, and programs with them are right", async () => {
+  const gpu = await sharedDevice();
+  const store = counting();
+  const [q, k, v] = ["q", "k", "v"].map((name) => g.input(name, "f32", [3, 17, 16]));
+  if (q === undefined || k === undefined || v === undefined) throw new TypeError("There are three");
+  const y = g.attention(q, k, v);
+  const graph = valued({ y, ...gradients(g.sum(g.mul(y, y)), { q, k, v }) });
+  const expected = await runOn(reference(), graph);
+  for (let time = 0; time < 2; time++) {
+    const results = await runOn(backendOn(gpu, { tuning: store }), graph);
+    for (const [path, values] of expected) {
+      values.forEach((value, at) =>
+        assert(Math.abs((results.get(path)?.[at] ?? NaN) - value) < 1e-5, path)
+      );
+    }
+  }
+  const forms = store.added.filter(([, found]) => found === "fused" || found === "plain");
+  assertEquals(forms.length, gpu.capabilities.timestamps ? 1 : 0);
 });
