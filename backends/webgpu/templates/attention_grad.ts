@@ -215,10 +215,10 @@ class GradWriter {
     tile.block(`if (${lane} < ${size})`, () => {
       const place = `${first} + ${lane}`;
       tile.add(`let ${query} = ${fits ? place : `min(${place}, ${queries - 1})`};`);
-      tile.add(`var ${delta} = 0.0;`);
-      if (products !== undefined) {
+      if (products === undefined) tile.add(`let ${delta} = 0.0;`);
+      else {
         for (const side of products) side.writePlaces(first, fits);
-        tile.addProducts(delta, ...products, valueDepth);
+        tile.nameProduct(delta, ...products, valueDepth);
       }
       tile.add(`${shared}[${lane}] = vec2<f32>(${tile.element(logSumExp, query)}, ${delta});`);
     });

@@ -381,19 +381,20 @@ fn main(
   let summed_at_0 = summed_base + summed_at_0_place;
   if (invocation < 32) {
     let query_row = min(first_row + invocation, 39);
-    var delta = 0.0;
     let delta_out_at_0_place = min(first_row + invocation, 39);
     let delta_out_at_0 = delta_out_base + delta_out_at_0_place * 4;
     let delta_cotangent_at_0_place = min(first_row + invocation, 39);
     let delta_cotangent_at_0 = delta_cotangent_base + delta_cotangent_at_0_place * 4;
+    var partial_sums = vec4<f32>();
     for (var k = 0; k < 4; k += 4) {
       let delta_out_own_0 = in3[(delta_out_at_0 + k) >> 2u];
       let delta_cotangent_own_0 = in5[(delta_cotangent_at_0 + k) >> 2u];
-      delta = fma(delta_out_own_0.x, delta_cotangent_own_0.x, delta);
-      delta = fma(delta_out_own_0.y, delta_cotangent_own_0.y, delta);
-      delta = fma(delta_out_own_0.z, delta_cotangent_own_0.z, delta);
-      delta = fma(delta_out_own_0.w, delta_cotangent_own_0.w, delta);
+      partial_sums.x = fma(delta_out_own_0.x, delta_cotangent_own_0.x, partial_sums.x);
+      partial_sums.y = fma(delta_out_own_0.y, delta_cotangent_own_0.y, partial_sums.y);
+      partial_sums.z = fma(delta_out_own_0.z, delta_cotangent_own_0.z, partial_sums.z);
+      partial_sums.w = fma(delta_out_own_0.w, delta_cotangent_own_0.w, partial_sums.w);
     }
+    let delta = (partial_sums.x + partial_sums.y) + (partial_sums.z + partial_sums.w);
     numbers[invocation] = vec2<f32>(in4[batch * 40 + query_row], delta);
   }
   workgroupBarrier();
