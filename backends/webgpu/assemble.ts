@@ -1,13 +1,12 @@
 /** From a program to dispatches: each step's kernel as shader modules, and what they are bound to. */
 import type { Kernel } from "../../compiler/loop_ir.ts";
 import type { Program, ProgramStep } from "../../compiler/program.ts";
-import { withSizes } from "../../compiler/sizes.ts";
 import { describeNode, noteNode } from "../errors.ts";
 import type { Audit } from "./audit.ts";
 import type { ArenaRange } from "./bindings.ts";
 import type { GpuCapabilities } from "./capabilities.ts";
 import { emitGpuKernel } from "./emit_kernel.ts";
-import { Placement } from "./pieces/placement.ts";
+import { placeProgram } from "./pieces/place_program.ts";
 import type { TileName } from "./templates/tile_names.ts";
 import type { Grid } from "./wgsl/module.ts";
 
@@ -73,14 +72,12 @@ export function assembleGpu(
     known.set(key, at);
     return at;
   };
-  const placement = new Placement(program, capabilities);
+  const placed = placeProgram(program, capabilities, audit);
   program.steps.forEach((step, at) => {
     const kernel = program.kernels[step.kernel];
     if (kernel === undefined) throw new RangeError(`The program has no kernel ${step.kernel}`);
     const options = { limits, software, f16, subgroups, tile: tiles?.get(step.kernel) };
-    for (const member of step.members) {
-      const plain = kernel.kind === "loops" ? withSizes(kernel, member.sizes) : kernel;
-      const pieces = placement.pieces(plain, member, audit?.limits(at, limits) ?? limits);
+    for (const [member, pieces] of placed.steps[at] ?? []) {
       for (const piece of pieces) {
         const { layout, ranges } = audit?.bindings(at, piece) ?? piece;
         const key = JSON.stringify([step.kernel, member.sizes, piece.part, layout]);
@@ -102,7 +99,7 @@ export function assembleGpu(
       }
     }
   });
-  return { modules, dispatches, arenaBytes: placement.arenaBytes };
+  return { modules, dispatches, arenaBytes: placed.arenaBytes };
 }
 
 function commentOf(kernel: Kernel, { nodes }: ProgramStep, part: string): string[] {

@@ -110,7 +110,8 @@ export class GpuExecutable implements Executable {
   }
 
   memory(): MemoryReport {
-    const { arenaBytes, lowerBoundBytes, peak, recomputed } = this.#plan.program;
+    const { program: { lowerBoundBytes, peak, recomputed }, assembled } = this.#plan;
+    const { arenaBytes } = assembled;
     const totalBytes = this.#unusable === undefined ? this.#loaded.bytes : 0;
     return { totalBytes, arenaBytes, lowerBoundBytes, peak, recomputed };
   }

@@ -1,10 +1,15 @@
 /** Small limits: programs are the same, cut differently. */
 import type { GpuLimits } from "../../backends/webgpu/capabilities.ts";
 import { compile } from "../../backends/compile.ts";
+import { lowerGraph } from "../../compiler/pipeline.ts";
+import { gpuTarget } from "../../backends/webgpu/target.ts";
 import { add, mul, spec, trace } from "../../graph/mod.ts";
-import { assertEquals } from "../support/assert.ts";
+import { assert, assertEquals, assertRejects } from "../support/assert.ts";
 import { gpuTest } from "../support/gpu.ts";
 import { limitedGpu } from "../support/limited_gpu.ts";
+import { moduleOf } from "../support/lowered.ts";
+import { trainedBlocks } from "../support/qk_norm_graphs.ts";
+import { relativeError } from "../support/random_graphs.ts";
 import { randomGraphTests } from "../support/random_suite.ts";
 import { runOn } from "../support/run_graph.ts";
 
@@ -55,4 +60,33 @@ gpuTest("webgpu: inputs, donated state and outputs may go on in another buffer",
   assertEquals(twice.data, total.map((value) => value * 2));
   assertEquals(same.data, x);
   assertEquals((await program.get("total")).data, total.map((value) => value + 1));
+});
+
+gpuTest("webgpu: all memory that a program takes for its arena is within its limit", async () => {
+  const backend = await limitedGpu({ maxStorageBufferBindingSize: 2 ** 14 });
+  const graph = moduleOf(trainedBlocks(2, 16));
+  const options = { bind: {}, donate: {} };
+  using plain = await backend.prepare(graph, options);
+  // What it takes without its workspace and copies: there is more to it on the device.
+  const { arenaBytes } = lowerGraph(graph, { target: gpuTarget(backend.capabilities) });
+  assert(arenaBytes < plain.memory().arenaBytes);
+  using limited = await backend.prepare(graph, { ...options, memoryLimit: arenaBytes });
+  assert(limited.memory().arenaBytes <= arenaBytes);
+  assert(limited.memory().recomputed.flops > 0);
+  const paths = [...graph.outputs.keys()];
+  for (const { path, shape } of plain.inputs) {
+    const count = shape.reduce((product, extent) => product * extent, 1);
+    const data = Float32Array.from({ length: count }, (_, at) => Math.sin(at + path.length));
+    for (const program of [plain, limited]) program.write(path, { data });
+  }
+  const wanted = await plain.run(paths);
+  for (const [path, { data }] of await limited.run(paths)) {
+    const error = relativeError(data, wanted.get(path)?.data ?? []);
+    assert(error <= 1e-5, `${path} is off by ${error}`);
+  }
+  await assertRejects(
+    async () => await backend.prepare(graph, { ...options, memoryLimit: 1 }),
+    RangeError,
+    "the smallest memoryLimit that would work is",
+  );
 });
