@@ -5,6 +5,7 @@ import { lowerGraph } from "../../compiler/pipeline.ts";
 import { gpuTarget } from "../../backends/webgpu/target.ts";
 import { add, mul, spec, trace } from "../../graph/mod.ts";
 import { assert, assertEquals, assertRejects } from "../support/assert.ts";
+import { attentionWithGradients, checkRun } from "../support/attention_graphs.ts";
 import { gpuTest } from "../support/gpu.ts";
 import { limitedGpu } from "../support/limited_gpu.ts";
 import { moduleOf } from "../support/lowered.ts";
@@ -89,4 +90,12 @@ gpuTest("webgpu: all memory that a program takes for its arena is within its lim
     RangeError,
     "the smallest memoryLimit that would work is",
   );
+});
+
+gpuTest("webgpu: attention is right where an entry's keys are more than all bindings", async () => {
+  const limits = { maxStorageBufferBindingSize: 2048, maxStorageBuffersPerShaderStage: 4 };
+  const backend = await limitedGpu(limits);
+  const { y } = attentionWithGradients(1, 48, 16);
+  assert(y !== undefined);
+  await checkRun((graph) => runOn(backend, graph), { y }, 2e-5);
 });

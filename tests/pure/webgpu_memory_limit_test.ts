@@ -92,7 +92,7 @@ Deno.test("webgpu: random programs keep a limit with all that they take beside t
 Deno.test("webgpu: attention of normalised rows keeps a limit with its workspace", () => {
   const cases = fc.record({
     form: qkNormForms,
-    limits: fc.constantFrom({}, { maxStorageBufferBindingSize: 4096 }),
+    limits: fc.constantFrom(...DEVICES),
   });
   fc.assert(
     fc.property(cases, ({ form, limits }) => {

@@ -195,6 +195,8 @@ const LARGE: readonly (readonly [VitVariantName, Partial<VitConfig>, batch: numb
   ["Ti/16", { block: "parallel", norm: "rms", qkNorm: "rms", pool: "map" }, 64],
   ["B/16", { depth: 1 }, 128],
   ["22B/14", { depth: 1 }, 4],
+  ["22B/14", { depth: 1 }, 32],
+  ["B/16", { depth: 1, qkNorm: "layer", imageSize: 1024 }, 32],
 ];
 /** Less than WebGPU grants. */
 const FEW: Partial<GpuLimits> = {
@@ -204,8 +206,11 @@ const FEW: Partial<GpuLimits> = {
   maxComputeWorkgroupSizeY: 128,
 };
 
+const of = ({ imageSize }: Partial<VitConfig>) =>
+  imageSize === undefined ? "" : ` of ${imageSize} pixels`;
+
 for (const [name, changes, batch] of LARGE) {
-  Deno.test(`webgpu: a training step of ViT-${name}, batch ${batch}, keeps the limits of every device`, () => {
+  Deno.test(`webgpu: a training step of ViT-${name}${of(changes)}, batch ${batch}, keeps the limits of every device`, () => {
     const schedule = { kind: "constant", learningRate: 1e-3 } as const;
     const graph = trainingStep({
       model: vit(vitVariant(name, changes)),

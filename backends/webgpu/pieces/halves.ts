@@ -6,13 +6,16 @@ import { mapStatements, sharedRewrite, withParts } from "../../../compiler/lower
 import { integerBinary } from "../../../compiler/lower/ranges.ts";
 import type { PlainKernel } from "../emit_kernel.ts";
 
-/** Two kernels in the place of one, which run in this order. */
+/** Two kernels in the place of one, which run in this order, and what puts their results together. */
 export interface Halves {
   /** What is cut, and where: other texts for other cuts of the same kernel. */
   readonly name: string;
-  readonly kernels: readonly [PlainKernel, PlainKernel];
-  /** Memory that the first hands to the second: both have these buffers behind the others. */
+  /** The two, and behind them whatever else there is to do. */
+  readonly kernels: readonly PlainKernel[];
+  /** Memory that one hands to the next: all have these buffers behind the others. */
   readonly handed: readonly HandedBuffer[];
+  /** Whether both find all of some result, of which the sum is taken: not where other halves will do. */
+  readonly isAddedUp?: boolean;
   /** Whether it is worth doing though neither half touches less: what it leaves can be cut further. */
   readonly last?: boolean;
 }
@@ -22,6 +25,18 @@ export interface HandedBuffer {
   readonly name: string;
   readonly dtype: DType;
   readonly elements: number;
+}
+
+/** The halves along an axis that take no more than parts of operands. */
+export function halvesAlong(
+  name: string,
+  extent: number,
+  piece: (start: number, length: number) => PlainKernel,
+): Halves[] {
+  if (extent < 2) return [];
+  const middle = middleOf(extent);
+  const kernels = [piece(0, middle), piece(middle, extent - middle)];
+  return [{ name: `${name} to ${middle}`, kernels, handed: [] }];
 }
 
 /** Where an axis is cut. */

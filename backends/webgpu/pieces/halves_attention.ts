@@ -1,12 +1,31 @@
-/** Attention and its gradient cut in two: by results, by batch entries, by rows of results. */
+/**
+ * Attention cut in two: by batch entries, by rows of results, or, where one entry's keys and values are
+ * too much, by keys. Then each half gives the results of softmax over its own keys, and the two are
+ * weighed by their sums of exponentials (Dao et al. 2022, FlashAttention, section 3.1).
+ */
+import type { Index } from "../../../compiler/index_expr.ts";
 import type {
-  AttentionGradKernel,
   AttentionKernel,
+  Expr,
   MatrixOperand,
+  Statement,
   VectorOperand,
 } from "../../../compiler/loop_ir.ts";
-import type { PlainKernel } from "../emit_kernel.ts";
-import { type Halves, middleOf } from "./halves.ts";
+import type { PlainLoopKernel } from "../../../compiler/sizes.ts";
+import {
+  binary,
+  eachColumn,
+  Handed,
+  load,
+  moved,
+  overRows,
+  rowPlace,
+  unary,
+  updating,
+  variable,
+  withExtent,
+} from "./attention_slices.ts";
+import { type Halves, halvesAlong, middleOf, withHanded } from "./halves.ts";
 
 /** All ways to cut the kernel. */
 export function halvesOfAttention(kernel: AttentionKernel): Halves[] {
@@ -24,82 +43,90 @@ export function halvesOfAttention(kernel: AttentionKernel): Halves[] {
       }))
     ),
     ...byQueries,
+    ...halvesByKeys(kernel),
   ];
 }
 
-/** All ways to cut the kernel; where it has results that are summed over all rows, by results alone. */
-export function halvesOfAttentionGrad(kernel: AttentionGradKernel): Halves[] {
-  const { batch, queries, keys, dq, dk, dv, queryNormGrad, keyNormGrad } = kernel;
-  const operands = ["q", "k", "v", "out", "logSumExp", "outCotangent", "dq", "dk", "dv"] as const;
-  const sums = queryNormGrad !== undefined || keyNormGrad !== undefined;
-  const along = (sums ? [] : batch).flatMap((extent, at) =>
-    halvesAlong(`batch axis ${at}`, extent, (start, length): AttentionGradKernel => ({
-      ...kernel,
-      batch: withExtent(batch, at, length),
-      ...moved(kernel, operands, start, at),
-    }))
-  );
-  if (dq !== undefined && (dk !== undefined || dv !== undefined)) {
-    const kernels = [
-      { ...kernel, dk: undefined, dv: undefined, keyNormGrad: undefined },
-      { ...kernel, dq: undefined, queryNormGrad: undefined },
-    ] as const;
-    return [{ name: "the queries' gradient", kernels, handed: [] }, ...along];
-  }
-  if (dk !== undefined && dv !== undefined) {
-    const kernels = [
-      { ...kernel, dv: undefined },
-      { ...kernel, dk: undefined, keyNormGrad: undefined },
-    ] as const;
-    along.unshift({ name: "the keys' gradient", kernels, handed: [] });
-  }
-  if (sums) return along;
-  if (dq === undefined) {
-    const byKeys = halvesAlong("keys", keys, (start, length): AttentionGradKernel => {
-      return { ...kernel, keys: length, ...moved(kernel, ["k", "v", "dk", "dv"], start) };
-    });
-    return [...along, ...byKeys];
-  }
-  const byQueries = halvesAlong("queries", queries, (start, length): AttentionGradKernel => ({
-    ...kernel,
-    queries: length,
-    ...moved(kernel, ["q", "out", "logSumExp", "outCotangent", "dq"], start),
-  }));
-  return [...along, ...byQueries];
+/** What a half of the keys gives. */
+interface Results {
+  readonly out: MatrixOperand | undefined;
+  readonly logSumExp: VectorOperand;
 }
 
-function halvesAlong(
-  name: string,
-  extent: number,
-  piece: (start: number, length: number) => PlainKernel,
-): Halves[] {
-  if (extent < 2) return [];
-  const middle = middleOf(extent);
-  const kernels = [piece(0, middle), piece(middle, extent - middle)] as const;
-  return [{ name: `${name} to ${middle}`, kernels, handed: [] }];
+function halvesByKeys(kernel: AttentionKernel): Halves[] {
+  const { batch, queries, keys, valueDepth, out } = kernel;
+  if (keys < 2) return [];
+  const handed = new Handed(kernel.buffers);
+  const first: Results = {
+    out,
+    logSumExp: kernel.logSumExp ?? handed.vector("log_sum_exp", batch, queries),
+  };
+  const second: Results = {
+    out: out && handed.matrix("partial_out", batch, queries, valueDepth),
+    logSumExp: handed.vector("partial_log_sum_exp", batch, queries),
+  };
+  const middle = middleOf(keys);
+  const buffers = withHanded(kernel.buffers, handed.buffers, "write");
+  const others = { keys: keys - middle, ...moved(kernel, ["k", "v"], middle) };
+  return [{
+    name: `keys to ${middle}`,
+    kernels: [
+      { ...kernel, buffers, keys: middle, ...first },
+      { ...kernel, buffers, ...others, ...second },
+      weighed({ ...kernel, buffers }, first, second),
+    ],
+    handed: handed.buffers,
+    isAddedUp: true,
+  }];
 }
 
-function withExtent(batch: readonly number[], at: number, extent: number): number[] {
-  return batch.map((whole, axis) => axis === at ? extent : whole);
+/** Both halves' results together, in the place of the first's. */
+function weighed(kernel: AttentionKernel, first: Results, second: Results): PlainLoopKernel {
+  const { batch, queries, valueDepth } = kernel;
+  const rows = [...batch, queries];
+  const updated = [first.logSumExp, first.out].flatMap((result) => result?.buffer ?? []);
+  const buffers = updating(kernel.buffers, updated);
+  return overRows({ ...kernel, buffers }, rows, (row) => {
+    const sumPlace = ({ logSumExp }: Results) => rowPlace(row, rows, logSumExp);
+    const sumOf = (half: Results) => load(half.logSumExp.buffer, sumPlace(half));
+    const weightOf = (half: Results) => unary("exp", binary("sub", sumOf(half), variable("most")));
+    const columns = first.out === undefined || second.out === undefined
+      ? []
+      : [weighedColumns(row, rows, valueDepth, [first.out, second.out])];
+    return [
+      named("most", binary("max", sumOf(first), sumOf(second))),
+      ...WEIGHTS.map((weight, at) => named(weight, weightOf(at === 0 ? first : second))),
+      named("total", WEIGHTS.map(variable).reduce((a, b) => binary("add", a, b))),
+      ...columns,
+      {
+        kind: "store",
+        buffer: first.logSumExp.buffer,
+        index: sumPlace(first).toExpr(),
+        value: binary("add", variable("most"), unary("log", variable("total"))),
+      },
+    ];
+  });
 }
 
-/** The operands, where they are some rows further on, or some entries along a batch axis. */
-function moved<
-  Name extends string,
-  Kernel extends Readonly<Partial<Record<Name, MatrixOperand | VectorOperand | undefined>>>,
->(
-  kernel: Kernel,
-  names: readonly Name[],
-  by: number,
-  axis?: number,
-): Pick<Kernel, Name> {
-  const operands = { ...kernel } as Pick<Kernel, Name>;
-  const found: Partial<Record<Name, unknown>> = {};
-  for (const name of names) {
-    const operand = operands[name];
-    if (operand === undefined) continue;
-    const stride = axis === undefined ? operand.rowStride : operand.batchStrides[axis] ?? 0;
-    found[name] = { ...operand, offset: operand.offset + by * stride };
-  }
-  return found as Pick<Kernel, Name>;
+const WEIGHTS = ["first_weight", "second_weight"] as const;
+
+function weighedColumns(
+  row: Index,
+  rows: readonly number[],
+  columns: number,
+  [first, second]: readonly [MatrixOperand, MatrixOperand],
+): Statement {
+  return eachColumn(columns, (column) => {
+    const place = (out: MatrixOperand) =>
+      rowPlace(row, rows, out).add(column.scale(out.columnStride));
+    const weighed = (out: MatrixOperand, weight: string) =>
+      binary("mul", load(out.buffer, place(out)), variable(weight));
+    const sum = binary("add", weighed(first, WEIGHTS[0]), weighed(second, WEIGHTS[1]));
+    const value = binary("div", sum, variable("total"));
+    return { kind: "store", buffer: first.buffer, index: place(first).toExpr(), value };
+  });
+}
+
+function named(name: string, value: Expr): Statement {
+  return { kind: "let", name, value };
 }

@@ -1,7 +1,8 @@
 /** All ways to cut a kernel in two. */
 import type { PlainKernel } from "../emit_kernel.ts";
 import type { Halves } from "./halves.ts";
-import { halvesOfAttention, halvesOfAttentionGrad } from "./halves_attention.ts";
+import { halvesOfAttention } from "./halves_attention.ts";
+import { halvesOfAttentionGrad } from "./halves_attention_grad.ts";
 import { halvesOfLoops } from "./halves_loops.ts";
 import { halvesOfMatmul } from "./halves_matmul.ts";
 

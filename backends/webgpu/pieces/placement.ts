@@ -126,7 +126,8 @@ export class Placement {
 
   /**
    * The halves that take the fewest bindings, if that is fewer than the whole does; else those that touch the
-   * least, if that is worth it; else what may be cut further; else what is better than nothing.
+   * least, if that is worth it; else the same of those whose results are added up; else what may be cut
+   * further; else what is better than nothing.
    */
   #bestHalves(placed: Placed, whole: Cost, limits: GpuLimits, top: number) {
     const all = halvesOf(placed.kernel, placed.own).map((halves) => {
@@ -140,8 +141,13 @@ export class Placement {
     const byBytes = all.toSorted((a, b) => a.bytes - b.bytes);
     const byBindings = byBytes.toSorted((a, b) => a.bindings - b.bindings);
     const chosen = [
-      byBindings.find(({ bindings }) => bindings < whole.bindings),
-      byBytes.find(({ bytes }) => bytes <= WORTHWHILE * whole.bytes),
+      ...[false, true].flatMap((isAddedUp) => {
+        const isOne = ({ halves }: { halves: Halves }) => (halves.isAddedUp ?? false) === isAddedUp;
+        return [
+          byBindings.find((one) => isOne(one) && one.bindings < whole.bindings),
+          byBytes.find((one) => isOne(one) && one.bytes <= WORTHWHILE * whole.bytes),
+        ];
+      }),
       all.find(({ halves }) => halves.last),
       byBytes.find(({ bytes }) => bytes < whole.bytes),
     ].find((found) => found !== undefined);
@@ -160,7 +166,7 @@ export class Placement {
       kernel,
       bases: [...bases, ...handedBases],
       own,
-      part: `${part}${part === "" ? "" : "; "}${at === 0 ? name : `not ${name}`}`,
+      part: [...(part === "" ? [] : [part]), `${turnOf(at)}${name}`].join("; "),
     }));
     return { placed, top: free };
   }
@@ -215,6 +221,11 @@ export class Placement {
   #up(bytes: number): number {
     return roundUp(bytes, this.#alignment);
   }
+}
+
+/** In front of the name of a cut: which of its kernels it is. No two may have one text. */
+function turnOf(at: number): string {
+  return at === 0 ? "" : at === 1 ? "not " : `sum ${at - 1} of `;
 }
 
 /** What a piece takes. */
