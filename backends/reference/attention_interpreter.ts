@@ -156,7 +156,7 @@ export function interpretAttention(kernel: AttentionKernel, buffers: readonly Bo
         { length: keys },
         (_, key) => scale * times(depth, (d) => q(row, d), (d) => k(key, d)),
       );
-      const largest = Math.max(...scores);
+      const largest = scores.reduce((a, b) => Math.max(a, b), -Infinity);
       const sum = scores.reduce((total, score) => total + Math.exp(score - largest), 0);
       const lse = largest + Math.log(sum);
       logSumExp?.set(row, 0, lse);

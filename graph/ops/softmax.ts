@@ -28,9 +28,14 @@ export function exponentials(x: Node, axis: number) {
   return { shifted, powers, total: sum(powers, axis, { keepDims: true }) };
 }
 
+/** NaN where there is one. A row may have more numbers than a call takes arguments. */
+function largestOf(row: readonly number[]): number {
+  return row.reduce((a, b) => Math.max(a, b), -Infinity);
+}
+
 /** `row`'s softmax in f64. */
 export function softmaxOf(row: readonly number[]): number[] {
-  const largest = Math.max(...row);
+  const largest = largestOf(row);
   const powers = row.map((value) => Math.exp(value - largest));
   const total = powers.reduce((a, b) => a + b, 0);
   return powers.map((power) => power / total);
@@ -38,7 +43,7 @@ export function softmaxOf(row: readonly number[]): number[] {
 
 /** The logarithm of the sum of the exponentials of `row`, in f64. */
 export function logSumExpOf(row: readonly number[]): number {
-  const largest = Math.max(...row);
+  const largest = largestOf(row);
   return largest + Math.log(row.reduce((total, value) => total + Math.exp(value - largest), 0));
 }
 

@@ -124,3 +124,18 @@ gpuTest("webgpu: the device has its adapter's own limits", async () => {
     gpu.device.destroy();
   }
 });
+
+gpuTest("webgpu: a tensor of more than 128 MiB is computed with", async (backend) => {
+  const [rows, columns] = [33, 2 ** 20];
+  const large = trace({ x: spec("f32", [rows, columns]) }, ({ x }) => {
+    const doubled = mul(x, 2);
+    return { doubled, sums: sum(doubled, 1) };
+  });
+  using program = await compile(large, { backend, checkInputs: false });
+  const x = new Float32Array(rows * columns);
+  for (let row = 0; row < rows; row++) x.fill(row, row * columns, row * columns + 1024);
+  const { doubled, sums } = await program.run({ x });
+  assertEquals([...sums.data], Array.from({ length: rows }, (_, row) => 2048 * row));
+  assertEquals(doubled.data.length, x.length);
+  assert(doubled.data.every((value, at) => value === 2 * (x[at] ?? NaN)));
+});

@@ -69,7 +69,8 @@ export function emitMatmul(
     if (found === undefined) return [];
     const epilogue = writeEpilogue(module, locals, kernel.buffers, part, roles, index);
     const name = locals.of(`part_${index}`);
-    const whole = writePart({ ...context, ...shared, tile }, found, epilogue, name);
+    const { software } = options;
+    const whole = writePart({ ...context, ...shared, tile, software }, found, epilogue, name);
     return ["", ...epilogue.lines, "", describePart(found), ...whole];
   });
   const grid = gridOf(prepared.reduce((sum, part) => sum + tilesOf(tile, part), 0), options.limits);

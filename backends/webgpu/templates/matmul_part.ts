@@ -2,6 +2,7 @@
 import type { MatmulPart, MatmulTerm } from "../../../compiler/loop_ir.ts";
 import type { MatmulRoles, RoleAxis, Side } from "../../matmul_roles.ts";
 import { Code } from "../wgsl/code.ts";
+import { LoopWriter, MOST_COPIES, MOST_ROUNDS } from "../wgsl/rounds.ts";
 import type { EpilogueFunction } from "./matmul_epilogue.ts";
 import {
   type LoadForm,
@@ -26,6 +27,8 @@ export interface PartContext extends MatmulContext {
   readonly stages: { readonly a: Stage; readonly b: Stage } | undefined;
   /** Where the slices of a sum meet, if there are several. */
   readonly halves: string | undefined;
+  /** Whether the device is a driver in software. */
+  readonly software: boolean;
 }
 
 /** A part with what is known of it before its function is written. */
@@ -248,12 +251,27 @@ class PartWriter {
           this.#writeSteps(term, k, steps);
         });
       }
-      const first = slices === 1 ? start : sumOf(scaled(this.#name("slice"), steps), start);
-      const header = `for (var ${k} = ${first}; ${k} < ${end}; ${k} += ${steps * slices})`;
-      code.block(header, () => this.#writeSteps(term, k, steps));
+      const from = slices === 1 ? `${start}` : sumOf(scaled(this.#name("slice"), steps), start);
+      const trips = Math.ceil((end - start) / (steps * slices));
+      const head = { name: k, from, until: `${end}`, step: steps * slices, trips, inner: 0 };
+      new LoopWriter(code, this.#copies()).write(head, () => this.#writeSteps(term, k, steps));
     };
     loop(0, whole, STEPS);
     loop(whole, term.k, 1);
+  }
+
+  /** Rounds of a sum's loop that are written out in the place of one, so that they are not too many. */
+  #copies(): number {
+    const { tile: { slices }, software } = this.#context;
+    if (!software) return 1;
+    const { terms, extents: { k } } = this.#part;
+    const rounds = terms.reduce((sum, term) => sum + Math.ceil(term.k / (STEPS * slices)), 0);
+    const copies = Math.ceil(rounds / MOST_ROUNDS);
+    if (copies <= MOST_COPIES) return copies;
+    throw new RangeError(
+      `A driver in software cannot compute a product whose sums have ${k} terms: wanted at most ` +
+        `${STEPS * slices * MOST_ROUNDS * MOST_COPIES}`,
+    );
   }
 
   /** Blocks of as many steps as are staged at a time; beyond the end they are zeros. */

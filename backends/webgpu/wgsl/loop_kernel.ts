@@ -19,6 +19,7 @@ import {
 import { type KeptElement, type KeptPass, keptPasses, keptRoots } from "./kept_rows.ts";
 import { chooseLanes } from "./lanes.ts";
 import { type Dispatch, type EmitOptions, gridOf, groupNumber, ModuleWriter } from "./module.ts";
+import { type LoopHead, LoopWriter, MOST_COPIES, MOST_ROUNDS, roundsIn } from "./rounds.ts";
 import {
   declareFold,
   type Fold,
@@ -43,15 +44,30 @@ export function emitLoopKernel(given: PlainLoopKernel, options: EmitOptions): Di
   if (total >= 2 ** 31) {
     throw new RangeError(`Kernel ${kernel.name} has ${total} items: wanted less than 2^31`);
   }
-  return [new LoopKernelWriter(kernel, space, total, options).write()];
+  for (let copies = 1; copies <= MOST_COPIES; copies *= 2) {
+    const writer = new LoopKernelWriter(kernel, space, total, { ...options, copies });
+    const dispatch = writer.write();
+    if (!options.software || writer.rounds <= MOST_ROUNDS) return [dispatch];
+  }
+  throw new RangeError(
+    `Kernel ${kernel.name} has loops that go round more often than the ${MOST_ROUNDS} times in all ` +
+      "that drivers in software are trusted with: a real GPU, WASM, or smaller sizes run it",
+  );
+}
+
+/** How to write a loop kernel. */
+interface LoopOptions extends EmitOptions {
+  /** Rounds of nested loops that are written out in the place of one. */
+  readonly copies: number;
 }
 
 class LoopKernelWriter {
   readonly #kernel: PlainLoopKernel;
   readonly #space: ItemSpace;
   readonly #total: number;
-  readonly #options: EmitOptions;
+  readonly #options: LoopOptions;
   readonly #module: ModuleWriter;
+  readonly #loopWriter: LoopWriter;
   readonly #writer: ExpressionWriter;
   readonly #grid: LaneGrid;
   readonly #shared: SharedArrays;
@@ -66,12 +82,13 @@ class LoopKernelWriter {
   /** How many loops what is being written is in. */
   #loops = 0;
 
-  constructor(kernel: PlainLoopKernel, space: ItemSpace, total: number, options: EmitOptions) {
+  constructor(kernel: PlainLoopKernel, space: ItemSpace, total: number, options: LoopOptions) {
     this.#kernel = kernel;
     this.#space = space;
     this.#total = total;
     this.#options = options;
     this.#module = new ModuleWriter(kernel, options);
+    this.#loopWriter = new LoopWriter(this.#module.code, options.copies);
     this.#writer = new ExpressionWriter(this.#module);
     this.#grid = chooseLanes(kernel, space, total, options);
     this.#shared = new SharedArrays(
@@ -82,6 +99,11 @@ class LoopKernelWriter {
     this.#kept = lanes === 1 ? new Map() : keptPasses(space.body, lanes);
     this.#writer.share(keptRoots(this.#kept.values()));
     this.#exchanged = exchangedBuffers(space.body, this.#kept, (at) => options.layout.places[at]);
+  }
+
+  /** How often an invocation's loops go round, all together. */
+  get rounds(): number {
+    return this.#loopWriter.rounds;
   }
 
   write(): Dispatch {
@@ -179,8 +201,10 @@ class LoopKernelWriter {
           this.#store(statement);
           break;
         case "loop":
-          this.#writer.scope(() =>
-            this.#forLoop(statement.range, () => this.#serial(statement.body))
+          this.#forLoop(
+            statement.range,
+            roundsIn(statement.body),
+            () => this.#serial(statement.body),
           );
           break;
         case "reduce":
@@ -205,17 +229,25 @@ class LoopKernelWriter {
     else write();
   }
 
-  #forLoop({ variable, start, end }: LoopRange, body: () => void, step = "1"): void {
-    const { code, names } = this.#module;
-    const [from = "", until = ""] = this.#writer.values([start, end]);
-    const name = names.unique(variable);
-    const next = step === "1" ? `${name}++` : `${name} += ${step}`;
+  /** @param inner How often loops in it go round. */
+  #forLoop(range: LoopRange, inner: number, body: () => void): void {
+    const { variable, start, end } = range;
     this.#loops++;
-    code.block(`for (var ${name} = ${from}; ${name} < ${until}; ${next})`, () => {
-      this.#writer.bind(variable, name);
-      body();
+    this.#writer.scope(() => {
+      const [from = "", until = ""] = this.#writer.values([start, end]);
+      const name = this.#module.names.unique(variable);
+      const head = { name, from, until, step: 1, trips: tripsOf(range)?.trips, inner };
+      this.#writeLoop(head, () => {
+        this.#writer.bind(variable, name);
+        body();
+      });
     });
     this.#loops--;
+  }
+
+  /** Writes a loop; what a round names, no other knows. */
+  #writeLoop(head: LoopHead, body: () => void): void {
+    this.#loopWriter.write(head, () => this.#writer.scope(body));
   }
 
   #declareFolds({ accumulators }: Reduce): Fold[] {
@@ -255,7 +287,10 @@ class LoopKernelWriter {
     if (counts) code.add(`var ${counter} = 0;`);
     const nest = (ranges: readonly LoopRange[]): void => {
       const [range, ...inner] = ranges;
-      if (range !== undefined) return this.#forLoop(range, () => nest(inner));
+      if (range !== undefined) {
+        const rounds = roundsIn([{ ...statement, ranges: inner }]);
+        return this.#forLoop(range, rounds, () => nest(inner));
+      }
       this.#foldOnce(statement, folds, counter);
       if (counts) code.add(`${counter}++;`);
     };
@@ -296,13 +331,12 @@ class LoopKernelWriter {
       return;
     }
     if (!isIndependent(statement, this.#kernel)) {
-      this.#writer.scope(() =>
-        this.#forLoop(statement.range, () => this.#together(statement.body))
-      );
+      const inner = roundsIn(statement.body, this.#grid.lanes);
+      this.#forLoop(statement.range, inner, () => this.#together(statement.body));
       return;
     }
     const { ranges, body } = independentNest(statement, this.#kernel);
-    this.#writer.scope(() => this.#sharedOut(ranges, () => this.#serial(body)));
+    this.#writer.scope(() => this.#sharedOut(ranges, roundsIn(body), () => this.#serial(body)));
   }
 
   #reduceTogether(statement: Reduce): void {
@@ -314,7 +348,11 @@ class LoopKernelWriter {
     const pass = this.#kept.get(statement);
     if (pass === undefined) {
       this.#writer.scope(() =>
-        this.#sharedOut(statement.ranges, (place) => this.#foldOnce(statement, folds, place))
+        this.#sharedOut(
+          statement.ranges,
+          roundsIn(statement.body),
+          (place) => this.#foldOnce(statement, folds, place),
+        )
       );
     } else {
       this.#writeOut(pass, ({ values }, place) => this.#foldValues(folds, values, place));
@@ -358,25 +396,30 @@ class LoopKernelWriter {
     }
   }
 
-  /** Loops whose iterations the lanes share out; `body` gets the flat number of each. */
-  #sharedOut(ranges: readonly LoopRange[], body: (place: string) => void): void {
+  /**
+   * Loops whose iterations the lanes share out; `body` gets the flat number of each.
+   *
+   * @param rounds How often loops in them go round.
+   */
+  #sharedOut(ranges: readonly LoopRange[], rounds: number, body: (place: string) => void): void {
     const { code, names } = this.#module;
     const { lanes } = this.#grid;
+    const extents = ranges.map((range) => tripsOf(range)?.trips ?? 0);
+    const total = extents.reduce((product, extent) => product * extent, 1);
+    const shared = { step: lanes, trips: Math.ceil(total / lanes), inner: rounds };
     const [first] = ranges;
     if (ranges.length === 1 && first !== undefined) {
       const [from = "", until = ""] = this.#writer.values([first.start, first.end]);
       const name = names.unique(first.variable);
       const start = from === "0" ? "i32(lane)" : `${from} + i32(lane)`;
-      code.block(`for (var ${name} = ${start}; ${name} < ${until}; ${name} += ${lanes})`, () => {
+      this.#writeLoop({ name, from: start, until, ...shared }, () => {
         this.#writer.bind(first.variable, name);
         body(from === "0" ? name : `(${name} - (${from}))`);
       });
       return;
     }
-    const extents = ranges.map((range) => tripsOf(range)?.trips ?? 0);
-    const total = extents.reduce((product, extent) => product * extent, 1);
     const flat = names.unique("place");
-    code.block(`for (var ${flat} = i32(lane); ${flat} < ${total}; ${flat} += ${lanes})`, () => {
+    this.#writeLoop({ name: flat, from: "i32(lane)", until: `${total}`, ...shared }, () => {
       let inner = total;
       ranges.forEach(({ variable, start }, at) => {
         const extent = extents[at] ?? 1;

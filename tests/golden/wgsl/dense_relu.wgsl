@@ -100,7 +100,7 @@ fn part_0(tile: i32, invocation: i32) {
       sum_2_0 = fma(vec4<f32>(a_own_2_3), vec4<f32>(b_own_0_3, b_own_1_3, b_own_2_3, b_own_3_3), sum_2_0);
       sum_3_0 = fma(vec4<f32>(a_own_3_3), vec4<f32>(b_own_0_3, b_own_1_3, b_own_2_3, b_own_3_3), sum_3_0);
     }
-    for (var k = 4; k < 6; k += 1) {
+    for (var k = 4; k < 6; k++) {
       let a_own_0_0 = in0[a_at_0 + k];
       let a_own_1_0 = in0[a_at_1 + k];
       let a_own_2_0 = in0[a_at_2 + k];
