@@ -15,6 +15,8 @@ export interface Visit {
   readonly isolated: boolean;
   /** Which of its threads calls the library. */
   readonly caller: "main" | "worker";
+  /** What it loads: everything that the task takes, or inference alone, as users get it. */
+  readonly client: "client.js" | "inference_client.mjs";
   readonly task: Task;
 }
 
@@ -32,6 +34,10 @@ onmessage = async ({ data: { task, weights } }) => {
 
 async function serve(): Promise<Deno.HttpServer<Deno.NetAddr>> {
   const { text } = await buildBundle(new URL("./client.ts", import.meta.url));
+  const inference = await buildBundle();
+  const inferenceClient = await Deno.readTextFile(
+    new URL("./inference_client.mjs", import.meta.url),
+  );
   const weights = await Deno.readFile(
     new URL("../golden/vit_small.safetensors", import.meta.url),
   );
@@ -39,6 +45,8 @@ async function serve(): Promise<Deno.HttpServer<Deno.NetAddr>> {
     ["index.html", ["text/html", "<!doctype html><title>Fovea</title><link rel=icon href=data:,>"]],
     ["client.js", ["text/javascript", text]],
     ["worker.js", ["text/javascript", WORKER]],
+    ["inference.js", ["text/javascript", inference.text]],
+    ["inference_client.mjs", ["text/javascript", inferenceClient]],
     ["weights.safetensors", ["application/octet-stream", weights]],
   ]);
   return Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, ({ url }) => {
@@ -50,8 +58,8 @@ async function serve(): Promise<Deno.HttpServer<Deno.NetAddr>> {
   });
 }
 
-async function visit(page: Page, { caller, task }: Visit): Promise<Outcome> {
-  return await page.evaluate(async ({ caller, task }): Promise<Outcome> => {
+async function visit(page: Page, { caller, client, task }: Visit): Promise<Outcome> {
+  return await page.evaluate(async ({ caller, client, task }): Promise<Outcome> => {
     const weights = new URL("weights.safetensors", location.href).href;
     if (caller === "worker") {
       const worker = new Worker(new URL("worker.js", location.href), { type: "module" });
@@ -62,12 +70,12 @@ async function visit(page: Page, { caller, task }: Visit): Promise<Outcome> {
       });
     }
     try {
-      const { run } = await import(new URL("client.js", location.href).href);
+      const { run } = await import(new URL(client, location.href).href);
       return { result: await run(task, weights) };
     } catch (error) {
       return { error: String(error) };
     }
-  }, { caller, task });
+  }, { caller, client, task });
 }
 
 async function drive(executablePath: string, visits: readonly Visit[]): Promise<Outcome[]> {
