@@ -1,12 +1,7 @@
 /** What a page runs that has the inference bundle alone: the golden ViT forward. */
-import {
-  compile,
-  decodeSafetensors,
-  inferenceGraph,
-  streamParameters,
-  vit,
-  wasm,
-} from "./inference.js";
+const { compile, decodeSafetensors, inferenceGraph, streamParameters, vit, wasm } = await import(
+  new URL("inference.js", import.meta.url).href
+);
 
 const GROUP = "parameters/";
 
