@@ -1,5 +1,6 @@
 /** What a GPU can do, as data. */
 import type { Capabilities } from "../backend.ts";
+import { SOFTWARE_ATTENTION_COSTS } from "./attention_costs.ts";
 import type { Subgroups } from "./subgroups.ts";
 
 /** The limits that shape programs and kernels; named as WebGPU names them. */
@@ -72,5 +73,6 @@ export function gpuCapabilities(
     // What a device has in all, WebGPU does not tell; a program may have any number of buffers.
     maxMemoryBytes: Infinity,
     alignment: Math.max(limits.minStorageBufferOffsetAlignment, WIDEST_ELEMENT),
+    ...(known.software === true ? { attentionCosts: SOFTWARE_ATTENTION_COSTS } : {}),
   };
 }

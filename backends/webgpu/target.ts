@@ -20,9 +20,9 @@ export function gpuTarget(
     const { program, audit } = withMemory(lowered, capabilities, isAudited);
     return placeProgram(program, capabilities, audit).arenaBytes;
   };
-  const { alignment } = capabilities;
+  const { alignment, attentionCosts } = capabilities;
   // Without a limit nobody asks, and to place a large program takes its time.
-  return memoryLimit === undefined ? { alignment } : { alignment, bytesOf };
+  return { alignment, attentionCosts, ...(memoryLimit === undefined ? {} : { bytesOf }) };
 }
 
 /** The program with all memory that its kernels share beside its own. */

@@ -1,5 +1,8 @@
 /** Attention in one kernel or in the plain form: chosen by cost, explained, and right either way. */
 import { WASM_ATTENTION_COSTS } from "../../backends/wasm/attention_costs.ts";
+import { SOFTWARE_ATTENTION_COSTS } from "../../backends/webgpu/attention_costs.ts";
+import { gpuCapabilities } from "../../backends/webgpu/capabilities.ts";
+import { gpuTarget } from "../../backends/webgpu/target.ts";
 import type { AttentionCosts } from "../../compiler/attention_costs.ts";
 import { gradients } from "../../compiler/autodiff.ts";
 import { checkpoint } from "../../compiler/checkpoint.ts";
@@ -41,8 +44,8 @@ function attentionOf(queries: number, keys: number, depth = 8) {
   return { y: g.attention(q, k, v) };
 }
 
-function trainedAttention(queries: number, keys: number): Record<string, Node> {
-  const operands = operandsOf(queries, keys, 8);
+function trainedAttention(queries: number, keys: number, depth = 8): Record<string, Node> {
+  const operands = operandsOf(queries, keys, depth);
   const y = g.attention(operands.q, operands.k, operands.v);
   return { y, ...gradients(g.sum(g.sin(y)), operands) };
 }
@@ -199,4 +202,18 @@ Deno.test("WASM's costs choose the plain form for a single query, one kernel for
   assertMatch(notes(single).join(), /^applied: plain [\d.]+ us, one kernel [\d.]+ us$/);
   const tokens = lowered(attentionOf(197, 197, 64), withCosts(WASM_ATTENTION_COSTS));
   assertEquals(kinds(tokens), ["attention"]);
+});
+
+Deno.test("WebGPU's costs in software choose the plain form for a ViT's tokens", () => {
+  const tokens = attentionOf(197, 197, 64);
+  for (const graph of [tokens, trainedAttention(197, 197, 64)]) {
+    const kernels = kinds(lowered(graph, withCosts(SOFTWARE_ATTENTION_COSTS)));
+    assert(!kernels.some((kind) => kind.startsWith("attention")), kernels.join());
+  }
+  assertEquals(kinds(lowered(attentionOf(4, 4), withCosts(SOFTWARE_ATTENTION_COSTS))), [
+    "attention",
+  ]);
+  const { attentionCosts } = gpuTarget(gpuCapabilities({ software: true }));
+  assertEquals(attentionCosts, SOFTWARE_ATTENTION_COSTS);
+  assertEquals(gpuTarget(gpuCapabilities()).attentionCosts, undefined);
 });

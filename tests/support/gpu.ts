@@ -1,12 +1,31 @@
 /** The lane of tests on a GPU, or on a driver that is one in software. */
-import { webgpu, type WebGpuBackend } from "../../backends/webgpu/backend.ts";
+import { backendOn, type WebGpuBackend } from "../../backends/webgpu/backend.ts";
+import type { GpuLimits } from "../../backends/webgpu/capabilities.ts";
+import { sharedDevice } from "../../backends/webgpu/device.ts";
 import { GpuUnavailableError } from "../../backends/webgpu/errors.ts";
 import { laneTest, type Requirement } from "./lanes.ts";
 
-const found = await webgpu().catch((error: unknown) => {
+const found = await gpuWithoutCosts().catch((error: unknown) => {
   if (error instanceof GpuUnavailableError) return undefined;
   throw error;
 });
+
+/**
+ * The backend as on a GPU, where attention is one kernel: a driver in software has costs by which it hardly
+ * ever would be.
+ *
+ * @param limits Of which programs make use, where that is less than there is.
+ * @throws {GpuUnavailableError} When there is no adapter.
+ */
+export async function gpuWithoutCosts(
+  limits: Partial<GpuLimits> = {},
+): Promise<WebGpuBackend> {
+  const gpu = await sharedDevice();
+  const { attentionCosts: _, ...capabilities } = gpu.capabilities;
+  return backendOn(gpu, {
+    capabilities: { ...capabilities, limits: { ...capabilities.limits, ...limits } },
+  });
+}
 
 const requirement: Requirement = found === undefined
   ? { missing: "a WebGPU adapter, such as Debian's mesa-vulkan-drivers" }
