@@ -11,6 +11,7 @@ import { withWorkspaces } from "../../backends/webgpu/workspace.ts";
 import { gradients } from "../../compiler/autodiff.ts";
 import { lowerGraph } from "../../compiler/pipeline.ts";
 import * as g from "../../graph/mod.ts";
+import { adam, inferenceGraph, trainingStep, vit, vitVariant } from "../../models/mod.ts";
 import { assert, assertEquals } from "../support/assert.ts";
 import fc from "../support/fast_check.ts";
 import { moduleOf } from "../support/lowered.ts";
@@ -117,3 +118,34 @@ for (const [name, build] of Object.entries(GOLDEN)) {
     assertEquals(text, await Deno.readTextFile(path));
   });
 }
+
+Deno.test("webgpu: a shader begins with its kernel's nodes, where they are in the model, and the user's lines", () => {
+  const x = g.input("x", "f32", [3, 5]);
+  const y = g.withScope("encoder", () => g.withScope(2, () => g.gelu(g.mul(x, 2))));
+  const [text = ""] = shadersOf({ y });
+  const [title, ...lines] = text.split("\n\n")[0]?.split("\n") ?? [];
+  assert(/^\/\/ rows_mul\w+$/.test(title ?? ""), title);
+  assert(lines.length > 2);
+  for (const line of lines) {
+    assert(/^\/\/ {3}\w+ in encoder\/2 at file:.*webgpu_test\.ts:\d+:\d+$/.test(line), line);
+  }
+});
+
+Deno.test("webgpu: twelve blocks have the shaders of two, forward and in training", () => {
+  const shaders = (depth: number, isTrained: boolean) => {
+    const model = vit(vitVariant("Ti/16", { depth }));
+    const schedule = { kind: "constant", learningRate: 1e-3 } as const;
+    const optimizer = adam({ schedule, clipNorm: 1, weightDecay: 0.1 });
+    const capabilities = gpuCapabilities();
+    const target = { alignment: capabilities.alignment };
+    const bind = { batch: 2 };
+    const lowered = isTrained
+      ? lowerGraph(trainingStep({ model, optimizer }), { bind, target, donate: { state: "state" } })
+      : lowerGraph(inferenceGraph(model), { bind, target });
+    const program = withWorkspaces(lowered, capabilities);
+    return assembleGpu(program, capabilities).modules.length;
+  };
+  for (const isTrained of [false, true]) {
+    assertEquals(shaders(12, isTrained), shaders(2, isTrained));
+  }
+});
