@@ -37,9 +37,12 @@ export type { HostInputs, HostOutputs, HostTree } from "./host_tree.ts";
 export { CompiledProgram, type RunOptions } from "./program.ts";
 export { reference } from "./reference/backend.ts";
 export { webgpu, type WebGpuBackend, type WebGpuOptions } from "./webgpu/backend.ts";
+export { type GpuShader, type ShaderOptions, webgpuShaders } from "./webgpu/shaders.ts";
 export type { RoundingNote } from "./webgpu/audit.ts";
 export { isTuned, memoryTuning, type Tuned, type TuningStore } from "./webgpu/tuning.ts";
 export type { DeviceLossNote } from "./webgpu/runtime.ts";
+export type { DeviceOptions } from "./webgpu/device.ts";
+export type { Subgroups } from "./webgpu/subgroups.ts";
 export {
   DEFAULT_LIMITS,
   type GpuCapabilities,
