@@ -3,7 +3,17 @@ import type { GpuLimits } from "../../backends/webgpu/capabilities.ts";
 import { compile } from "../../backends/compile.ts";
 import { lowerGraph } from "../../compiler/pipeline.ts";
 import { gpuTarget } from "../../backends/webgpu/target.ts";
-import { add, mul, spec, trace } from "../../graph/mod.ts";
+import {
+  add,
+  concat,
+  constant,
+  input,
+  mul,
+  scatterAdd,
+  slice,
+  spec,
+  trace,
+} from "../../graph/mod.ts";
 import { assert, assertEquals, assertRejects } from "../support/assert.ts";
 import { attentionWithGradients, checkRun } from "../support/attention_graphs.ts";
 import { gpuTest } from "../support/gpu.ts";
@@ -99,3 +109,18 @@ gpuTest("webgpu: attention is right where an entry's keys are more than all bind
   assert(y !== undefined);
   await checkRun((graph) => runOn(backend, graph), { y }, 2e-5);
 });
+
+gpuTest(
+  "webgpu: both ends of a tensor, and sums into places, are right in more than all bindings",
+  async () => {
+    const limits = { maxStorageBufferBindingSize: 2048, maxStorageBuffersPerShaderStage: 4 };
+    const backend = await limitedGpu(limits);
+    const x = input("x", "f32", [300, 9]);
+    const indices = constant(Int32Array.from({ length: 20 }, (_, at) => at * 37 % 300));
+    const outputs = {
+      rolled: mul(x, concat([slice(x, [150, 0], [300, 9]), slice(x, [0, 0], [150, 9])], 0)),
+      sums: scatterAdd(input("updates", "f32", [20, 9]), indices, 0, 300),
+    };
+    await checkRun((graph) => runOn(backend, graph), outputs, 2e-6);
+  },
+);

@@ -19,7 +19,8 @@ import fc from "../support/fast_check.ts";
 import { piecesOf, runInPieces } from "../support/interpret_pieces.ts";
 import { binary, variable, whole } from "../support/loop_ir.ts";
 import { moduleOf } from "../support/lowered.ts";
-import { randomGraphTests } from "../support/random_suite.ts";
+import { checkRun } from "../support/attention_graphs.ts";
+import { randomGraphTests, type RunGraph } from "../support/random_suite.ts";
 
 const CASES: Readonly<Record<string, Partial<GpuLimits>>> = {
   "eight bindings of 1,024 bytes": {
@@ -112,13 +113,66 @@ Deno.test("webgpu: rows of any length are cut, between what an item does and wit
   );
 });
 
-Deno.test("webgpu: attention whose keys and values alone are too many is refused by name", () => {
-  const x = g.input("x", "f32", [1, 1, 256, 64]);
-  const limits = { maxStorageBufferBindingSize: 2 ** 12, maxStorageBuffersPerShaderStage: 4 };
+Deno.test("webgpu: both ends of what is larger than all bindings are read at once", async () => {
+  const limits = {
+    maxStorageBufferBindingSize: 4096,
+    maxStorageBuffersPerShaderStage: 5,
+    minStorageBufferOffsetAlignment: 32,
+  };
+  const run: RunGraph = (graph) => Promise.resolve(runInPieces(graph, gpuCapabilities({ limits })));
+  const x = g.input("x", "f32", [64, 96]);
+  const [head, tail] = [g.slice(x, [0, 0], [32, 96]), g.slice(x, [32, 0], [64, 96])];
+  const cases: Record<string, g.Node> = {
+    "a sum of two halves": g.add(head, tail),
+    "a product with what is rolled": g.mul(x, g.concat([tail, head], 0)),
+    "products of two halves": g.contract("n d, n e -> d e", head, tail),
+    "attention of rows to themselves": g.attention(
+      g.reshape(x, [1, 1, 192, 32]),
+      g.reshape(x, [1, 1, 192, 32]),
+      g.reshape(x, [1, 1, 192, 32]),
+    ),
+  };
+  for (const [name, y] of Object.entries(cases)) {
+    await checkRun(run, { y }, 1e-6);
+    const pieces = piecesFor({ y }, limits);
+    assert(pieces.length > 1, `${name}: ${pieces.length} pieces`);
+  }
+});
+
+Deno.test("webgpu: sums into places that are read from memory are cut by the places", async () => {
+  const cases = fc.record({
+    size: fc.integer({ min: 1, max: 300 }),
+    columns: fc.integer({ min: 1, max: 20 }),
+    picks: fc.array(fc.nat(), { minLength: 1, maxLength: 30 }),
+    most: fc.integer({ min: 3, max: 6 }),
+  });
+  const names = new Set<string>();
+  await fc.assert(
+    fc.asyncProperty(cases, async ({ size, columns, picks, most }) => {
+      const limits = {
+        maxStorageBufferBindingSize: 2048,
+        maxStorageBuffersPerShaderStage: most,
+        minStorageBufferOffsetAlignment: 32,
+      };
+      const capabilities = gpuCapabilities({ limits });
+      const updates = g.input("updates", "f32", [picks.length, columns]);
+      const indices = g.constant(Int32Array.from(picks, (pick) => pick % size));
+      const y = g.scatterAdd(updates, indices, 0, size);
+      await checkRun((graph) => Promise.resolve(runInPieces(graph, capabilities)), { y }, 1e-6);
+      for (const part of partsFor({ y }, limits)) names.add(part.replaceAll(/\d+/g, "N"));
+    }),
+    { numRuns: 60 },
+  );
+  assert([...names].some((name) => name.includes("row to N")), [...names].join("\n"));
+});
+
+Deno.test("webgpu: attention of which a few rows are too much is refused by name", () => {
+  const x = g.input("x", "f32", [1, 1, 16, 64]);
+  const limits = { maxStorageBufferBindingSize: 128, maxStorageBuffersPerShaderStage: 4 };
   assertThrows(
-    () => piecesFor({ y: g.attention(x, g.mul(x, 1), x) }, limits),
+    () => piecesFor({ y: g.attention(x, x, x) }, limits),
     RangeError,
-    "Kernel attention_attention_1x256x256x64 takes",
+    "Kernel attention_attention_1x16x16x64 takes",
   );
 });
 
@@ -149,6 +203,17 @@ function evaluate(expr: Expr, values: Readonly<Record<string, number>>): number 
   if (expr.kind !== "binary") throw new TypeError(`No ${expr.kind} here`);
   return binaryFunction(expr.op, "i32")(evaluate(expr.a, values), evaluate(expr.b, values));
 }
+
+Deno.test("webgpu: a table that is larger than all bindings, read at any of its rows, is refused by name", () => {
+  const table = g.input("table", "f32", [128, 64]);
+  const rows = g.gather(table, g.input("rows", "i32", [4]));
+  const limits = { maxStorageBufferBindingSize: 4096, maxStorageBuffersPerShaderStage: 4 };
+  assertThrows(
+    () => piecesFor({ rows }, limits),
+    RangeError,
+    "bindings of at most 4096 bytes: the device has 4",
+  );
+});
 
 Deno.test("webgpu: an index has no value outside of its interval", () => {
   const range = fc.tuple(fc.integer({ min: 0, max: 60 }), fc.integer({ min: 0, max: 60 }))

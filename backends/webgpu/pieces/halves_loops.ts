@@ -1,4 +1,7 @@
-/** Kernels of loops cut in two: by their items, by the length of a reduction, or between statements. */
+/**
+ * Kernels of loops cut in two: by their items, by the length of a reduction, by places that are read from
+ * memory, or between statements.
+ */
 import { integerConstant } from "../../../compiler/index_expr.ts";
 import type { Accumulator, Expr, LoopRange, Statement } from "../../../compiler/loop_ir.ts";
 import { rootsOf, visitExpressions } from "../../../compiler/lower/expressions.ts";
@@ -14,6 +17,7 @@ import {
   replaceVariable,
   withHanded,
 } from "./halves.ts";
+import { halvesByPlace } from "./halves_places.ts";
 
 type Reduce = Statement & { readonly kind: "reduce" };
 
@@ -28,6 +32,7 @@ export function halvesOfLoops(kernel: PlainLoopKernel, own: number): Halves[] {
     ...halvesByUnits(kernel),
     ...items.loops.flatMap((_, depth) => halvesByLoop(kernel, items, depth)),
     ...halvesOfReduction(kernel, items),
+    ...halvesOfPlaces(kernel, items),
     ...halvesBetween(kernel, items, own),
   ];
 }
@@ -205,6 +210,16 @@ function halvesOfReduction(kernel: PlainLoopKernel, items: Items): Halves[] {
       handed,
     }];
   });
+}
+
+/** Sums at places that are read from memory: each half those at half of the places. */
+function halvesOfPlaces(kernel: PlainLoopKernel, items: Items): Halves[] {
+  const [loop, more] = items.rest;
+  const halves = loop && more === undefined ? halvesByPlace(loop) : undefined;
+  if (halves === undefined) return [];
+  const { name, loops } = halves;
+  const kernels = loops.map((half) => rebuilt(kernel, items, [...items.lets, half]));
+  return [{ name, kernels, handed: [] }];
 }
 
 /** What an item does first, and then the rest: each may be cut further where the two together cannot. */

@@ -31,6 +31,7 @@ import { roundDown, roundUp } from "../multiples.ts";
 import { inlineScratch } from "../wgsl/inline_scratch.ts";
 import { type Halves, movedBy, replaceVariable } from "./halves.ts";
 import { halvesOf } from "./halves_of.ts";
+import { separateReads } from "./separate_reads.ts";
 import { touchedElements } from "./touched.ts";
 
 /** A kernel, or a part of one, that a dispatch runs. */
@@ -87,7 +88,9 @@ export class Placement {
     const whole = bindSpans(wholeSpans(kernel, bases), limits);
     if (fits(whole, limits)) return [{ ...whole, kernel, part: "" }];
     const plain = kernel.kind === "loops" ? simplified(kernel) : kernel;
-    const placed = { kernel: plain, bases, own: bases.length, part: "" };
+    const separate = separateReads(plain);
+    const own = separate.sources.map((buffer) => bases[buffer] ?? 0);
+    const placed = { kernel: separate.kernel, bases: own, own: own.length, part: "" };
     return this.#cut(placed, limits, this.#spare);
   }
 
