@@ -85,7 +85,9 @@ export interface Entry {
   readonly settings: readonly string[];
 }
 
-type EntryOptions = Pick<MeasureOptions, "systems" | "threads" | "everySetting" | "quick" | "tune">;
+type EntryOptions =
+  & Pick<MeasureOptions, "systems" | "threads" | "everySetting" | "quick" | "tune">
+  & { readonly gpu: Pick<GpuPlace, "software"> };
 
 /**
  * Who is measured on a work. Where a run takes peers long they run on the most threads alone, with
@@ -93,9 +95,9 @@ type EntryOptions = Pick<MeasureOptions, "systems" | "threads" | "everySetting" 
  */
 export function entriesOf(
   work: TimedWork,
-  { systems, threads, everySetting, quick, tune }: EntryOptions,
+  { systems, threads, everySetting, quick, tune, gpu }: EntryOptions,
 ): Entry[] {
-  const short = quick || isHeavy(work);
+  const short = quick || isHeavy(work, gpu.software);
   const inNode = work.suite === "matmul" && work.host === "node";
   const counts = inNode ? [1] : threads;
   return counts.flatMap((count) =>

@@ -84,7 +84,7 @@ export const JAX: System = peer("@jax-js/jax", {
 function jitsOf(work: Work): readonly string[] {
   if (work.suite === "matmul") return ["whole in one jit"];
   const jits = ["parts jitted alone", "whole in one jit"];
-  return work.suite === "train" && isHeavy(work) ? jits.toReversed() : jits;
+  return work.suite === "train" && isHeavy(work, false) ? jits.toReversed() : jits;
 }
 
 export const SYSTEMS: readonly System[] = [FOVEA, ORT_WEB, ORT_NODE, TFJS, JAX];

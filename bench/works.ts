@@ -224,11 +224,16 @@ export function flopsOf(work: TimedWork): number {
 }
 
 const HEAVY_FLOPS = 30e9;
+/** The same on WebGPU with a driver in software. */
+const HEAVY_FLOPS_IN_SOFTWARE = 3e9;
 
 /**
  * Whether a run takes peers up to a second and more: then they are measured with the most threads alone,
- * and with the setting that is known to be their best.
+ * and with the setting that is known to be their best. Nothing is heavy to a GPU.
+ *
+ * @param software Whether WebGPU is a driver in software.
  */
-export function isHeavy(work: TimedWork): boolean {
-  return flopsOf(work) > HEAVY_FLOPS;
+export function isHeavy(work: TimedWork, software: boolean): boolean {
+  if (work.backend === "wasm") return flopsOf(work) > HEAVY_FLOPS;
+  return software && flopsOf(work) > HEAVY_FLOPS_IN_SOFTWARE;
 }

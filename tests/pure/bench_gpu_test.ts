@@ -27,7 +27,8 @@ Deno.test("bench: onnxruntime-web's settings on WebGPU all differ, in name and i
 Deno.test("bench: without tuning, Fovea alone is measured in fewer settings", () => {
   const work = GPU_WORKS.find(({ suite }) => suite === "matmul");
   assert(work?.suite === "matmul");
-  const options = { systems: SYSTEMS, threads: [1], everySetting: true, quick: false };
+  const gpu = { software: false };
+  const options = { systems: SYSTEMS, threads: [1], everySetting: true, quick: false, gpu };
   const settingsOf = (tune: boolean) =>
     new Map(
       entriesOf(work, { ...options, tune }).map(({ system, settings }) => [system, settings]),
@@ -36,6 +37,21 @@ Deno.test("bench: without tuning, Fovea alone is measured in fewer settings", ()
   assert(tuned.get(FOVEA)?.some(isTuned));
   assertEquals(untuned.get(FOVEA), tuned.get(FOVEA)?.filter((name) => !isTuned(name)));
   assertEquals([untuned.get(ORT_WEB), untuned.get(JAX)], [tuned.get(ORT_WEB), tuned.get(JAX)]);
+});
+
+Deno.test("bench: in software, peers do large works on WebGPU at their best known setting", () => {
+  for (const work of GPU_WORKS) {
+    if (work.suite === "dispatch") continue;
+    const options = { systems: [JAX, ORT_WEB], threads: [1], everySetting: false, quick: false };
+    const tried = (software: boolean) =>
+      entriesOf(work, { ...options, tune: true, gpu: { software } })
+        .filter(({ system }) => system === ORT_WEB)
+        .map(({ settings }) => settings.length);
+    const all = work.suite === "train" ? [] : [WEB_GPU_SETTINGS.length];
+    const isLarge = !/512|1024|ti16 forward b1$/.test(work.name);
+    assertEquals(tried(false), all);
+    assertEquals(tried(true), isLarge ? all.map(() => 1) : all, work.name);
+  }
 });
 
 Deno.test("bench: all systems are told the same driver, and one of them to use a browser", () => {

@@ -171,6 +171,7 @@ const OPTIONS = {
   everySetting: false,
   quick: false,
   tune: true,
+  gpu: { software: false },
 };
 
 Deno.test("bench: every system runs with every number of threads and setting", () => {
