@@ -1,6 +1,6 @@
 /** The table of ops on WASM. */
 import { wasm, type WasmOptions } from "../../backends/wasm/backend.ts";
-import { checkEveryOp } from "../support/ops_suite.ts";
+import { checkEveryOp, checkSecondOrder } from "../support/ops_suite.ts";
 
 const VARIANTS: readonly (WasmOptions & { readonly name: string })[] = [
   { name: "one thread", threads: 1 },
@@ -16,3 +16,8 @@ for (const { name, ...options } of VARIANTS) {
     (test) => checkEveryOp(test, wasm(options)),
   );
 }
+
+Deno.test(
+  "the gradient of every op's gradient on WASM",
+  (test) => checkSecondOrder(test, wasm({ threads: 1 })),
+);
