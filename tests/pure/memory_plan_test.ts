@@ -1,4 +1,7 @@
-import { lowerGraph } from "../../compiler/pipeline.ts";
+import { assembleGpu } from "../../backends/webgpu/assemble.ts";
+import { gpuCapabilities } from "../../backends/webgpu/capabilities.ts";
+import { gpuTarget, withMemory } from "../../backends/webgpu/target.ts";
+import { lowerGraph, type Target } from "../../compiler/pipeline.ts";
 import type { Program } from "../../compiler/program.ts";
 import {
   adam,
@@ -12,11 +15,16 @@ import { assert } from "../support/assert.ts";
 
 const TARGET = { alignment: 64 };
 
-function forward(name: VitVariantName, batch: number): Program {
-  return lowerGraph(inferenceGraph(vit(vitVariant(name))), { bind: { batch }, target: TARGET });
+function forward(name: VitVariantName, batch: number, target: Target = TARGET): Program {
+  return lowerGraph(inferenceGraph(vit(vitVariant(name))), { bind: { batch }, target });
 }
 
-function training(name: VitVariantName, checkpoint: boolean, memoryLimit?: number): Program {
+function training(
+  name: VitVariantName,
+  checkpoint: boolean,
+  memoryLimit?: number,
+  target: Target = TARGET,
+): Program {
   const schedule = { kind: "constant", learningRate: 1e-3 } as const;
   const graph = trainingStep({
     model: vit(vitVariant(name)),
@@ -24,7 +32,7 @@ function training(name: VitVariantName, checkpoint: boolean, memoryLimit?: numbe
     checkpoint,
   });
   const donate = { state: "state" };
-  return lowerGraph(graph, { bind: { batch: 8 }, donate, target: TARGET, memoryLimit });
+  return lowerGraph(graph, { bind: { batch: 8 }, donate, target, memoryLimit });
 }
 
 /** Bytes of what is given and what is kept from run to run: no plan can do without. */
@@ -64,4 +72,21 @@ Deno.test("ViT-Ti/16's training step: within a tenth of the bound, checkpoints t
   // The second product of each MLP is not needed again; all else of the forward pass is.
   const { fraction } = checkpointed.recomputed;
   assert(fraction > 0.18 && fraction < 0.24, `${fraction} of the FLOPs`);
+});
+
+Deno.test("a GPU's arena, all that kernels take behind the program's memory included, is as tight", () => {
+  const capabilities = gpuCapabilities();
+  const target = gpuTarget(capabilities);
+  for (
+    const lowered of [
+      forward("B/16", 1, target),
+      forward("B/16", 8, target),
+      training("Ti/16", false, undefined, target),
+      training("S/16", false, undefined, target),
+    ]
+  ) {
+    const { program } = withMemory(lowered, capabilities, false);
+    const { arenaBytes } = assembleGpu(program, capabilities);
+    assertTight({ ...lowered, arenaBytes });
+  }
 });
