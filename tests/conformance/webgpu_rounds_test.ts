@@ -32,6 +32,9 @@ const CASES: Readonly<Record<string, () => Record<string, g.Node>>> = {
     y: g.sum(g.square(g.input("x", "f32", [MANY, 2, 64])), [0, 1]),
   }),
   "three passes over long rows": () => ({ y: g.softmax(g.input("x", "f32", [40, 3 * MANY])) }),
+  "remainders of many times as much": () => ({
+    y: g.sum(g.rem(g.mul(g.input("x", "f32", [3000, 64]), 2 ** 20), 3 * 2 ** -12), 0),
+  }),
   "many updates of a table": () => tableUpdates(9000),
   "a product whose sums are long": () => ({
     y: g.contract(

@@ -131,7 +131,8 @@ fn power_of_size(size: f32, exponent: f32) -> f32 {
   rem_f32: {
     needs: ["is_nan", "nan_f32"],
     text:
-      `// The remainder of the quotient cut to a whole number, exact: long division of the significands.
+      `// The remainder of the quotient cut to a whole number, exact: long division of the significands,
+// eight bits at a time.
 fn rem_f32(a: f32, b: f32) -> f32 {
   let divisor = abs(b);
   var rest = abs(a);
@@ -142,11 +143,9 @@ fn rem_f32(a: f32, b: f32) -> f32 {
   var shift = i32(bitcast<u32>(rest) >> 23u) - i32(bitcast<u32>(divisor) >> 23u);
   var left = (bitcast<u32>(rest) & 0x007fffffu) | 0x00800000u;
   let right = (bitcast<u32>(divisor) & 0x007fffffu) | 0x00800000u;
-  for (; shift > 0; shift--) {
-    if (left >= right) { left -= right; }
-    left <<= 1u;
-  }
-  if (left >= right) { left -= right; }
+  left %= right;
+  for (; shift > 7; shift -= 8) { left = (left << 8u) % right; }
+  left = (left << u32(shift)) % right;
   let scale = bitcast<f32>(bitcast<u32>(divisor) & 0x7f800000u) * 1.1920929e-7;
   rest = f32(left) * scale;
   return select(rest, -rest, a < 0.0);
