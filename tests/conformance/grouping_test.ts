@@ -10,6 +10,7 @@ import { bindDim } from "../../graph/shape.ts";
 import { adam, type Optimizer, sgd } from "../../models/optimizers.ts";
 import { assert, assertEquals } from "../support/assert.ts";
 import { errorAgainst } from "../support/conformance.ts";
+import { gpuTest } from "../support/gpu.ts";
 import { InterpretedProgram } from "../support/interpret_program.ts";
 import { inputNumbers, smallTrainingStep, updateSteps } from "../support/optimizer_case.ts";
 
@@ -128,6 +129,18 @@ for (const [name, { optimizer, groups }] of Object.entries(OPTIMIZERS)) {
     for (const other of others) assertEquals(other, first);
     for (const [path, values] of wanted) {
       const error = errorAgainst(first.get(path) ?? [], values);
+      assert(error <= TOLERANCE, `Output "${path}" is off by ${error}`);
+    }
+  });
+
+  gpuTest(`${name} on WebGPU: right, and the same bits grouped or not`, async (backend) => {
+    const [grouped, single] = [
+      await onBackend(backend, optimizer, {}),
+      await onBackend(backend, optimizer, UNGROUPED),
+    ];
+    assertEquals(single, grouped);
+    for (const [path, values] of expected(optimizer)) {
+      const error = errorAgainst(grouped.get(path) ?? [], values);
       assert(error <= TOLERANCE, `Output "${path}" is off by ${error}`);
     }
   });
