@@ -13,6 +13,10 @@ export type {
   PrepareOptions,
   StepNote,
 } from "./backend.ts";
+export type { AttentionCosts, AttentionForm } from "../compiler/attention_costs.ts";
+export type { ExplainedKernel, ExplainedRule, Explanation } from "../compiler/explain.ts";
+export type { FusionOptions, FusionRule } from "../compiler/fusion_rules.ts";
+export type { GraphModule } from "../compiler/module.ts";
 export type { LiveValue, RecomputedRegion, RecomputedReport } from "../compiler/program.ts";
 export {
   compile,

@@ -12,7 +12,9 @@ export interface ImageDataset {
 
 /** Images and labels as a program takes them. */
 export interface Batch {
+  /** [batch, height, width, channels], row-major. */
   readonly images: Float32Array<ArrayBuffer>;
+  /** Class numbers, [batch]. */
   readonly labels: Int32Array<ArrayBuffer>;
 }
 
