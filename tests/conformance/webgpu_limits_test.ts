@@ -31,6 +31,11 @@ const CASES: Readonly<Record<string, Partial<GpuLimits>>> = {
     maxComputeInvocationsPerWorkgroup: 64,
     maxComputeWorkgroupSizeY: 64,
   },
+  "offsets at multiples of 256, 16 KiB of workgroup memory and 32 invocations along x": {
+    minStorageBufferOffsetAlignment: 256,
+    maxComputeWorkgroupStorageSize: 16384,
+    maxComputeWorkgroupSizeX: 32,
+  },
   "bindings of 512 bytes and buffers of 1,280": {
     maxStorageBuffersPerShaderStage: 32,
     maxStorageBufferBindingSize: 512,

@@ -1,6 +1,6 @@
 /** A GPU's limits: what programs are cut into keeps all of them, without a device. */
-import { assembleGpu, type GpuDispatch, type GpuModule } from "../../backends/webgpu/assemble.ts";
-import { memberBindings, segmentBytes } from "../../backends/webgpu/bindings.ts";
+import { assembleGpu } from "../../backends/webgpu/assemble.ts";
+import { memberBindings } from "../../backends/webgpu/bindings.ts";
 import {
   DEFAULT_LIMITS,
   gpuCapabilities,
@@ -15,6 +15,7 @@ import type { Program } from "../../compiler/program.ts";
 import * as g from "../../graph/mod.ts";
 import { assert, assertEquals, assertStringIncludes, assertThrows } from "../support/assert.ts";
 import fc from "../support/fast_check.ts";
+import { checkLimits, checkRanges } from "../support/gpu_limits.ts";
 import { moduleOf } from "../support/lowered.ts";
 import { qkNormForms, qkNormGraph, withGradients } from "../support/qk_norm_graphs.ts";
 import { buildGraph, recipes } from "../support/random_graphs.ts";
@@ -72,24 +73,6 @@ function bindingCase(places: readonly { offset: number; elements: number }[]) {
     body: [],
   };
   return { program, kernel, member: { buffers: places.map((_, at) => at), sizes: [] } };
-}
-
-/** Ranges in one buffer of the arena each, within a binding's size, where a binding may begin. */
-function checkRanges(
-  ranges: readonly { offset: number; bytes: number }[],
-  limits: GpuLimits,
-): void {
-  const segment = segmentBytes(limits);
-  assert(segment <= limits.maxBufferSize);
-  assert(ranges.length <= limits.maxStorageBuffersPerShaderStage);
-  const sorted = [...ranges].sort((a, b) => a.offset - b.offset);
-  sorted.forEach(({ offset, bytes }, at) => {
-    assertEquals(offset % limits.minStorageBufferOffsetAlignment, 0);
-    assert(bytes > 0 && bytes <= limits.maxStorageBufferBindingSize);
-    assertEquals(Math.floor(offset / segment), Math.floor((offset + bytes - 1) / segment));
-    const next = sorted[at + 1];
-    assert(next === undefined || offset + bytes <= next.offset);
-  });
 }
 
 Deno.test("webgpu: bindings keep the limits, do not meet, and hold their buffers", () => {
@@ -157,44 +140,6 @@ Deno.test("webgpu: a kernel that takes too many bindings is refused", () => {
   );
 });
 
-const SIZES: Readonly<Record<string, number>> = {
-  f32: 4,
-  i32: 4,
-  u32: 4,
-  bool: 4,
-  "vec2<f32>": 8,
-  "vec4<f32>": 16,
-};
-
-function checkShader({ wgsl, bindings }: GpuModule, limits: GpuLimits): void {
-  const [, x = NaN, y = NaN] = (/@workgroup_size\((\d+), (\d+)\)/.exec(wgsl) ?? []).map(Number);
-  assert(x >= 1 && x <= limits.maxComputeWorkgroupSizeX, `${x} invocations along x`);
-  assert(y >= 1 && y <= limits.maxComputeWorkgroupSizeY, `${y} invocations along y`);
-  assert(x * y <= limits.maxComputeInvocationsPerWorkgroup, `${x} x ${y} invocations`);
-  const shared = [...wgsl.matchAll(/^var<workgroup> \w+: array<(.*), (\d+)>;$/gm)];
-  assertEquals(shared.length, wgsl.match(/var<workgroup>/g)?.length ?? 0);
-  const bytes = shared.reduce(
-    (sum, [, type = "", count = ""]) => sum + (SIZES[type] ?? NaN) * Number(count),
-    0,
-  );
-  assert(bytes <= limits.maxComputeWorkgroupStorageSize, `${bytes} bytes of workgroup memory`);
-  const declared = [
-    ...wgsl.matchAll(/@binding\((\d+)\) var<storage, read_write> \w+: array<(.*), (\d+)>;/g),
-  ];
-  assertEquals(declared.map(([, binding]) => Number(binding)), bindings.map((_, at) => at));
-  declared.forEach(([, , type = "", count = ""], at) => {
-    const size = SIZES[type.replace(/^atomic<(.*)>$/, "$1")] ?? NaN;
-    assert(size * Number(count) <= (bindings[at] ?? 0), `${count} of ${type} in binding ${at}`);
-  });
-}
-
-function checkDispatch({ grid, ranges }: GpuDispatch, module: GpuModule, limits: GpuLimits): void {
-  const most = limits.maxComputeWorkgroupsPerDimension;
-  assert(grid.every((size) => size >= 1 && size <= most), `a grid of ${grid}`);
-  checkRanges(ranges, limits);
-  assertEquals(module.bindings, ranges.map(({ bytes }) => bytes));
-}
-
 /** Limits below and above what every device has. */
 const someLimits = fc.record({
   storageBuffers: fc.integer({ min: 4, max: 16 }),
@@ -231,13 +176,7 @@ function checkProgram(
     maxComputeWorkgroupSizeY: chosen.sizeY,
     maxComputeWorkgroupsPerDimension: chosen.workgroups,
   };
-  const { modules, dispatches } = assembleGpu(program, gpuCapabilities({ limits }));
-  for (const module of modules) checkShader(module, limits);
-  for (const dispatch of dispatches) {
-    const module = modules[dispatch.module];
-    assert(module !== undefined);
-    checkDispatch(dispatch, module, limits);
-  }
+  checkLimits(assembleGpu(program, gpuCapabilities({ limits })), limits);
 }
 
 Deno.test("webgpu: random programs keep random limits", () => {

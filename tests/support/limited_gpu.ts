@@ -10,6 +10,7 @@ export async function limitedGpu(limits: Partial<GpuLimits>): Promise<WebGpuBack
   return backendOn(gpu, {
     capabilities: {
       ...capabilities,
+      alignment: Math.max(capabilities.alignment, limits.minStorageBufferOffsetAlignment ?? 0),
       f16: false,
       subgroups: undefined,
       limits: { ...capabilities.limits, ...limits },

@@ -3,7 +3,7 @@ import type { LoopRange, Statement } from "../../../compiler/loop_ir.ts";
 import type { PlainLoopKernel } from "../../../compiler/sizes.ts";
 import { isIndependent, type ItemSpace, tripsOf } from "./item_space.ts";
 import type { EmitOptions } from "./module.ts";
-import { foldsInSubgroups, type LaneGrid } from "./reductions.ts";
+import { foldsInSubgroups, type LaneGrid, sharedTypes } from "./reductions.ts";
 
 /** Invocations in a workgroup whose items are each one invocation's. */
 const ALONE = 64;
@@ -46,15 +46,18 @@ export function chooseLanes(
   const alone = { columns: Math.min(ALONE, most), lanes: 1, rows: 1 };
   const longest = Math.max(0, ...body.map(tripsShared));
   if (longest <= SHORT || kernel.parallel.extent === 0) return alone;
+  const words = wordsShared(body);
+  const sharing = Math.min(most, limits.maxComputeWorkgroupStorageSize / (4 * Math.max(words, 1)));
+  if (sharing < 2) return alone;
   if (!sideBySide) {
     const wanted = Math.max(powerOfTwoFrom(longest / ELEMENTS_PER_LANE), FEWEST_LANES);
-    const lanes = Math.min(software ? SOFTWARE_LANES : wanted, powerOfTwoUpTo(most));
+    const lanes = Math.min(software ? SOFTWARE_LANES : wanted, powerOfTwoUpTo(sharing));
     const rows = Math.floor(Math.min(IN_ROWS, most) / lanes);
     const inRows = lanes === subgroups?.minSize && lanes === subgroups.maxSize &&
       items >= rows * enoughGroups && body.every((one) => meetsInSubgroups(one, kernel));
     return { columns: 1, lanes, rows: inRows ? rows : 1 };
   }
-  const share = most >= SIDE_BY_SIDE * LANES_SIDE_BY_SIDE &&
+  const share = sharing >= SIDE_BY_SIDE * LANES_SIDE_BY_SIDE &&
     items < (software ? ENOUGH_FOR_SOFTWARE : ENOUGH_ITEMS) &&
     longest >= LANES_SIDE_BY_SIDE * ELEMENTS_PER_LANE;
   if (share) return { columns: SIDE_BY_SIDE, lanes: LANES_SIDE_BY_SIDE, rows: 1 };
@@ -69,6 +72,23 @@ function meetsInSubgroups(statement: Statement, kernel: PlainLoopKernel): boolea
   if (statement.kind !== "reduce") return true;
   return statement.accumulators.every(foldsInSubgroups) &&
     statement.ranges.every((range) => tripsOf(range)?.exact === true);
+}
+
+/** Words of workgroup memory that each lane takes at most: reductions one after another have the same. */
+function wordsShared(body: readonly Statement[]): number {
+  const most = new Map<string, number>();
+  const visit = (statement: Statement): void => {
+    if (statement.kind === "loop") statement.body.forEach(visit);
+    if (statement.kind !== "reduce") return;
+    const here = new Map<string, number>();
+    for (const type of statement.accumulators.flatMap(sharedTypes)) {
+      const count = (here.get(type) ?? 0) + 1;
+      here.set(type, count);
+      most.set(type, Math.max(most.get(type) ?? 0, count));
+    }
+  };
+  body.forEach(visit);
+  return [...most.values()].reduce((sum, count) => sum + count, 0);
 }
 
 /** How many iterations lanes could share out of a statement that they run together. */

@@ -77,6 +77,16 @@ export function foldIn(
   );
 }
 
+/** The types of the words that a lane leaves for the others. */
+export function sharedTypes(accumulator: Accumulator): ScalarType[] {
+  const value = wordType(heldType(accumulator));
+  return accumulator.op === "argmax" ? [value, "i32"] : [value];
+}
+
+function wordType(type: ScalarType): ScalarType {
+  return type === "bool" ? "u32" : type;
+}
+
 /** Workgroup arrays in which lanes meet; reductions one after another share them. */
 export class SharedArrays {
   readonly #names: Names;
@@ -91,7 +101,7 @@ export class SharedArrays {
 
   /** The array of this type for the `nth` accumulator of a reduction. */
   of(type: ScalarType, nth: number): string {
-    const word = type === "bool" ? "u32" : type;
+    const word = wordType(type);
     const known = this.#arrays.get(word) ?? [];
     this.#arrays.set(word, known);
     while (known.length <= nth) known.push(this.#names.unique(`shared_${word}`));
@@ -170,7 +180,7 @@ export function meetLanes(
   const at = (lane: string) => columns === 1 ? lane : `(${lane}) * ${columns}u + column`;
   const arrays = new Map<string, number>();
   const nextOf = (type: ScalarType): string => {
-    const word = type === "bool" ? "u32" : type;
+    const word = wordType(type);
     const nth = arrays.get(word) ?? 0;
     arrays.set(word, nth + 1);
     return shared.of(type, nth);
@@ -199,10 +209,9 @@ export function meetLanes(
             otherPlace: `${places}[${at("lane + half")}]`,
           });
         } else if (op !== "argmax") {
-          const wordType = type === "bool" ? "u32" : type;
           const joined = type === "bool" && op === "sum"
             ? `${mine} | ${other}`
-            : combine(library, op, wordType)(mine, other);
+            : combine(library, op, wordType(type))(mine, other);
           code.add(`${mine} = ${joined};`);
         }
       }
