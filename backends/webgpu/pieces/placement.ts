@@ -185,11 +185,7 @@ export class Placement {
     top: number,
   ): Piece[] | undefined {
     const regions = overlappingRegions(spans);
-    const room = Math.min(
-      MOST_COPIED,
-      segmentBytes(limits),
-      roundDown(limits.maxStorageBufferBindingSize, this.#alignment),
-    );
+    const room = Math.min(MOST_COPIED, segmentBytes(limits));
     const groups = joinNeighbours(regions, limits)
       .map(({ members }) => regions.filter((region) => members.includes(region.members[0] ?? -1)))
       .sort((one, other) => copyingCost(one) - copyingCost(other));
@@ -265,7 +261,7 @@ function copyingCost(regions: readonly Region[]): number {
   return regions.reduce((sum, { start, end }) => sum + end - start + BYTES_OF_A_COPY, 0);
 }
 
-/** Copies between a region and a place that is one binding. */
+/** Copies between a region and a place in one of the arena's buffers. */
 function copies(
   region: Region,
   place: number,
