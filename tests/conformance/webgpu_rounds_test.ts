@@ -84,11 +84,19 @@ Deno.test("webgpu: long loops are written out in part for drivers in software al
   assert(!loops(MANY, false)?.some((loop) => loop.endsWith("; )")));
 });
 
+function attentionTo(keys: number): Record<string, g.Node> {
+  const input = (name: string, rows: number) => g.input(name, "f32", [1, rows, 64]);
+  return { y: g.attention(input("q", 40), input("k", keys), input("v", keys)) };
+}
+
 Deno.test("webgpu: what a driver in software might leave early is refused, and what to do is said", () => {
-  assert(shadersOf(tableUpdates(2_000_000), false) !== "");
-  assertThrows(
-    () => shadersOf(tableUpdates(2_000_000), true),
-    RangeError,
-    "go round more often than the 60000 times",
-  );
+  assert(shadersOf(attentionTo(4096), true) !== "");
+  for (const outputs of [tableUpdates(2_000_000), attentionTo(200_000)]) {
+    assert(shadersOf(outputs, false) !== "");
+    assertThrows(
+      () => shadersOf(outputs, true),
+      RangeError,
+      "go round more often than the 60000 times",
+    );
+  }
 });

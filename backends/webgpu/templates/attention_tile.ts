@@ -17,6 +17,7 @@ import {
 import { type PairSide, wideInAttention } from "./attention_sides.ts";
 import { Locals } from "./locals.ts";
 import { type OwnElements, STEPS } from "./matmul_operand.ts";
+import { MOST_ROUNDS } from "../wgsl/rounds.ts";
 import { sizeOf, Strides, sumOf } from "../wgsl/strides.ts";
 
 /** Columns of results that an invocation may hold in all; more are shared out among workgroups. */
@@ -60,6 +61,10 @@ export class TileWriter {
   readonly #extents: TileExtents;
   readonly #chunks: number;
   readonly #declarations: string[] = [];
+  readonly #software: boolean;
+  /** How often all loops go round, and how often those do that are being written. */
+  #rounds = 0;
+  #around = 1;
   #sharesRows = false;
   #exponentials = false;
 
@@ -73,6 +78,7 @@ export class TileWriter {
     this.module = new ModuleWriter(kernel, options, wideInAttention(kernel));
     this.locals = new Locals(this.module.names);
     this.kernel = kernel;
+    this.#software = options.software;
     this.#extents = extents;
     const most = mostColumns(this.division, extents.results.length);
     this.#chunks = extents.wholeRows
@@ -212,7 +218,8 @@ export class TileWriter {
     const whole = byFours ? length - length % STEPS : 0;
     const loop = (start: number, end: number, steps: number) => {
       if (start >= end) return;
-      this.block(`for (var ${k} = ${start}; ${k} < ${end}; ${k} += ${steps})`, () => {
+      const header = `for (var ${k} = ${start}; ${k} < ${end}; ${k} += ${steps})`;
+      this.#loop(header, Math.ceil((end - start) / steps), () => {
         for (const side of [a, b]) side.writeLoads(k, steps);
         for (let step = 0; step < steps; step++) body(step, steps);
       });
@@ -251,7 +258,7 @@ export class TileWriter {
     count: string,
   ): void {
     const [column, k] = [this.name("tile_column"), this.name("k")];
-    const { across } = this.division;
+    const { size, across } = this.division;
     const step = (steps: number) => {
       this.add(`let ${k} = ${first} + ${column};`);
       right.writeLoads(k, steps);
@@ -271,12 +278,14 @@ export class TileWriter {
     this.module.code.scope(() => {
       this.add(`var ${column} = 0;`);
       if (right.comesAlongK) {
-        this.block(
+        this.#loop(
           `for (; ${column} + ${STEPS} <= ${count}; ${column} += ${STEPS})`,
+          size / STEPS,
           () => step(STEPS),
         );
       }
-      this.block(`for (; ${column} < ${count}; ${column}++)`, () => step(1));
+      const rest = right.comesAlongK ? STEPS - 1 : size;
+      this.#loop(`for (; ${column} < ${count}; ${column}++)`, rest, () => step(1));
     });
   }
 
@@ -285,7 +294,8 @@ export class TileWriter {
     const [first, count] = [this.name("first_column"), this.name("count")];
     const { columns } = this.#extents;
     const { size } = this.division;
-    this.block(`for (var ${first} = 0; ${first} < ${columns}; ${first} += ${size})`, () => {
+    const header = `for (var ${first} = 0; ${first} < ${columns}; ${first} += ${size})`;
+    this.#loop(header, Math.ceil(columns / size), () => {
       this.add(
         `let ${count} = ${columns % size === 0 ? size : `min(${size}, ${columns} - ${first})`};`,
       );
@@ -298,8 +308,9 @@ export class TileWriter {
     const shared = this.shareRows(rows);
     const [lane, at] = [this.name("invocation"), this.name("at")];
     const { across } = this.division;
-    this.block(
+    this.#loop(
       `for (var ${at} = 0; ${at} < ${across}; ${at}++)`,
+      across,
       () => body(`${shared}[${lane} / ${across} * ${across} + ${at}]`),
     );
   }
@@ -379,8 +390,26 @@ export class TileWriter {
     right.writePlaces(this.#chunkStart(result), false);
   }
 
-  /** The module. */
+  /** Adds a loop that goes round so often at most. */
+  #loop(header: string, trips: number, body: () => void): void {
+    this.#rounds += this.#around * trips;
+    this.#around *= trips;
+    this.block(header, body);
+    this.#around /= trips;
+  }
+
+  /**
+   * The module.
+   *
+   * @throws {RangeError} When its loops go round more often than a driver in software lets them.
+   */
   finish(): string {
+    if (this.#software && this.#rounds > MOST_ROUNDS) {
+      throw new RangeError(
+        `Kernel ${this.kernel.name} has loops that go round more often than the ${MOST_ROUNDS} times in ` +
+          'all that drivers in software are trusted with: a real GPU, WASM, or `attention: "plain"` runs it',
+      );
+    }
     const functions = this.#exponentials ? this.#exponentialOfFour() : [];
     return this.module.module(
       [attentionInvocations(this.division), 1],
