@@ -113,6 +113,20 @@ Deno.test("webgpu: rows of any length are cut, between what an item does and wit
   );
 });
 
+Deno.test("webgpu: rows that take turns at far places are cut though halves touch as much", async () => {
+  const limits = {
+    maxStorageBufferBindingSize: 1024,
+    minStorageBufferOffsetAlignment: 32,
+  };
+  const run: RunGraph = (graph) => Promise.resolve(runInPieces(graph, gpuCapabilities({ limits })));
+  // Each column's elements are a binding's reach or more from its neighbour's.
+  const x = g.input("x", "f32", [8, 17, 34]);
+  const y = g.max(g.slice(g.transpose(x, [1, 0, 2]), [0, 0, 17], [17, 8, 34]), 2);
+  await checkRun(run, { y }, 1e-6);
+  const parts = partsFor({ y }, limits);
+  assert(parts.some((part) => part.includes("r to 5; ")), parts.join("\n"));
+});
+
 Deno.test("webgpu: both ends of what is larger than all bindings are read at once", async () => {
   const limits = {
     maxStorageBufferBindingSize: 4096,

@@ -26,7 +26,8 @@ type Reduce = Statement & { readonly kind: "reduce" };
  *
  * @param own How many of its buffers are the program's, which may share memory.
  */
-export function halvesOfLoops(kernel: PlainLoopKernel, own: number): Halves[] {
+export function halvesOfLoops(whole: PlainLoopKernel, own: number): Halves[] {
+  const kernel = { ...whole, body: withKnownLets(whole.body) };
   const items = itemsOf(kernel);
   return [
     ...halvesByUnits(kernel),
@@ -35,6 +36,20 @@ export function halvesOfLoops(kernel: PlainLoopKernel, own: number): Halves[] {
     ...halvesOfPlaces(kernel, items),
     ...halvesBetween(kernel, items, own),
   ];
+}
+
+/** The statements with numbers for what a `let` gives but one: loops by blocks then have known bounds. */
+function withKnownLets(statements: readonly Statement[]): Statement[] {
+  const [first, ...rest] = statements;
+  if (first === undefined) return [];
+  if (first.kind === "let") {
+    const value = first.value.type === "i32" ? constantValue(first.value) : undefined;
+    return value === undefined
+      ? [first, ...withKnownLets(rest)]
+      : withKnownLets(replaceVariable(rest, first.name, () => integerConstant(value)));
+  }
+  const inner = first.kind === "loop" ? { ...first, body: withKnownLets(first.body) } : first;
+  return [inner, ...withKnownLets(rest)];
 }
 
 /** The loops that a kernel's items are numbered by, and what an item does. */

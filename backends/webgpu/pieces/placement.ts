@@ -130,7 +130,8 @@ export class Placement {
   /**
    * The halves that take the fewest bindings, if that is fewer than the whole does; else those that touch the
    * least, if that is worth it; else the same of those whose results are added up; else what may be cut
-   * further; else what is better than nothing.
+   * further; else what is better than nothing; else any, since a half that touches as much as the whole
+   * may have halves that do not.
    */
   #bestHalves(placed: Placed, whole: Cost, limits: GpuLimits, top: number) {
     const all = halvesOf(placed.kernel, placed.own).map((halves) => {
@@ -153,6 +154,7 @@ export class Placement {
       }),
       all.find(({ halves }) => halves.last),
       byBytes.find(({ bytes }) => bytes < whole.bytes),
+      byBytes[0],
     ].find((found) => found !== undefined);
     return chosen && this.#halves(placed, chosen.halves, top);
   }
