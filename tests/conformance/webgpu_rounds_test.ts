@@ -26,6 +26,14 @@ function tableUpdates(count: number): Record<string, g.Node> {
   return { slope: gradients(g.sum(g.square(g.gather(table, places))), { table }).table };
 }
 
+/** Attention and its gradients. */
+function attended(queries: number, keys: number): Record<string, g.Node> {
+  const input = (name: string, rows: number) => g.input(name, "f32", [1, rows, 4]);
+  const operands = { q: input("q", queries), k: input("k", keys), v: input("v", keys) };
+  const y = g.attention(operands.q, operands.k, operands.v);
+  return { y, ...gradients(g.sum(g.sin(y)), operands) };
+}
+
 const CASES: Readonly<Record<string, () => Record<string, g.Node>>> = {
   "sums over many rows": () => ({ y: g.sum(g.square(g.input("x", "f32", [MANY, 64])), 0) }),
   "sums over two axes, the inner one short": () => ({
@@ -36,6 +44,8 @@ const CASES: Readonly<Record<string, () => Record<string, g.Node>>> = {
     y: g.sum(g.rem(g.mul(g.input("x", "f32", [3000, 64]), 2 ** 20), 3 * 2 ** -12), 0),
   }),
   "many updates of a table": () => tableUpdates(9000),
+  "attention to many keys": () => attended(3, 2 * MANY),
+  "attention of many queries": () => attended(2 * MANY, 3),
   "a product whose sums are long": () => ({
     y: g.contract(
       "m k, k n -> m n",
@@ -57,11 +67,8 @@ for (const [name, build] of Object.entries(CASES)) {
     const outputs = build();
     const { inputs } = moduleOf(outputs);
     const values = inputValues(inputs);
-    const found = await runOn(backend, {
-      inputs,
-      outputs: new Map(Object.entries(outputs)),
-      values,
-    });
+    const paths = new Map(Object.entries(outputs));
+    const found = await runOn(backend, { inputs, outputs: paths, values, attention: "fused" });
     const expected = evaluateGraph(Object.values(outputs), values);
     for (const [path, node] of Object.entries(outputs)) {
       const error = errorAgainst(found.get(path) ?? [], expected.get(node)?.data ?? []);
@@ -84,19 +91,27 @@ Deno.test("webgpu: long loops are written out in part for drivers in software al
   assert(!loops(MANY, false)?.some((loop) => loop.endsWith("; )")));
 });
 
-function attentionTo(keys: number): Record<string, g.Node> {
-  const input = (name: string, rows: number) => g.input(name, "f32", [1, rows, 64]);
-  return { y: g.attention(input("q", 40), input("k", keys), input("v", keys)) };
-}
-
 Deno.test("webgpu: what a driver in software might leave early is refused, and what to do is said", () => {
-  assert(shadersOf(attentionTo(4096), true) !== "");
-  for (const outputs of [tableUpdates(2_000_000), attentionTo(200_000)]) {
-    assert(shadersOf(outputs, false) !== "");
-    assertThrows(
-      () => shadersOf(outputs, true),
-      RangeError,
-      "go round more often than the 60000 times",
-    );
+  assert(shadersOf(tableUpdates(2_000_000), false) !== "");
+  assertThrows(
+    () => shadersOf(tableUpdates(2_000_000), true),
+    RangeError,
+    "go round more often than the 60000 times",
+  );
+});
+
+Deno.test("webgpu: attention over many rows is cut for drivers in software alone", () => {
+  const dispatches = (queries: number, keys: number, software: boolean) => {
+    const program = lowerGraph(moduleOf(attended(queries, keys)), {
+      target: { alignment: 256 },
+      attention: "fused",
+    });
+    const { dispatches } = assembleGpu(program, gpuCapabilities({ software }));
+    return dispatches.length;
+  };
+  for (const [queries, keys] of [[40, 200_000], [200_000, 40]] as const) {
+    const whole = dispatches(queries, keys, false);
+    assertEquals(dispatches(40, 1370, true), whole);
+    assert(dispatches(queries, keys, true) > whole);
   }
 });

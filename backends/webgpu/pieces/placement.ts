@@ -29,6 +29,8 @@ import type { GpuCapabilities, GpuLimits } from "../capabilities.ts";
 import type { PlainKernel } from "../emit_kernel.ts";
 import { roundDown, roundUp } from "../multiples.ts";
 import { inlineScratch } from "../wgsl/inline_scratch.ts";
+import { MOST_ROUNDS } from "../wgsl/rounds.ts";
+import { attentionRounds } from "./attention_rounds.ts";
 import { type Halves, movedBy, replaceVariable } from "./halves.ts";
 import { halvesOf } from "./halves_of.ts";
 import { separateReads } from "./separate_reads.ts";
@@ -63,12 +65,15 @@ const WORTHWHILE = 0.9;
 export class Placement {
   readonly #program: Program;
   readonly #alignment: number;
+  /** Whether the device is a driver in software, on which loops must not go round too often. */
+  readonly #software: boolean;
   readonly #spare: number;
   #end: number;
 
-  constructor(program: Program, { alignment }: GpuCapabilities) {
+  constructor(program: Program, { alignment, software }: GpuCapabilities) {
     this.#program = program;
     this.#alignment = alignment;
+    this.#software = software;
     this.#spare = this.#up(emptyOffset(program) + alignment);
     this.#end = this.#spare;
   }
@@ -86,7 +91,7 @@ export class Placement {
   pieces(kernel: PlainKernel, member: StepMember, limits: GpuLimits): Piece[] {
     const bases = memberBases(this.#program, kernel, member);
     const whole = bindSpans(wholeSpans(kernel, bases), limits);
-    if (fits(whole, limits)) return [{ ...whole, kernel, part: "" }];
+    if (fits(whole, limits) && !this.#isTooLong(kernel)) return [{ ...whole, kernel, part: "" }];
     const plain = kernel.kind === "loops" ? simplified(kernel) : kernel;
     const separate = separateReads(plain);
     const own = separate.sources.map((buffer) => bases[buffer] ?? 0);
@@ -97,6 +102,11 @@ export class Placement {
   /** @param top Where memory that nobody uses begins. */
   #cut(placed: Placed, limits: GpuLimits, top: number): Piece[] {
     const { kernel, part } = placed;
+    if (this.#isTooLong(kernel)) {
+      const shorter = this.#shorter(placed, top);
+      this.#end = Math.max(this.#end, shorter.top);
+      return shorter.placed.flatMap((half) => this.#cut(half, limits, shorter.top));
+    }
     const spans = this.#spans(placed);
     const bindings = bindSpans(spans, limits);
     if (fits(bindings, limits)) return [{ ...bindings, kernel, part }];
@@ -106,6 +116,23 @@ export class Placement {
     if (halves === undefined) throw tooManyBindings(kernel, bindings, limits);
     this.#end = Math.max(this.#end, halves.top);
     return halves.placed.flatMap((half) => this.#cut(half, limits, halves.top));
+  }
+
+  #isTooLong(kernel: PlainKernel): boolean {
+    return this.#software && attentionRounds(kernel) > MOST_ROUNDS;
+  }
+
+  /** The halves whose loops go round the least, or else those that may be cut so. */
+  #shorter(placed: Placed, top: number) {
+    const { kernel, own } = placed;
+    const all = halvesOf(kernel, own);
+    const roundsOf = ({ kernels }: Halves) => Math.max(...kernels.map(attentionRounds));
+    const [best] = all.toSorted((one, other) => roundsOf(one) - roundsOf(other));
+    const [first] = all;
+    if (best === undefined || first === undefined) {
+      throw new RangeError(`Kernel ${kernel.name} is too long for a driver in software`);
+    }
+    return this.#halves(placed, roundsOf(best) < attentionRounds(kernel) ? best : first, top);
   }
 
   /** What a kernel touches: from where a binding may begin, to a whole number of what it loads at once. */
