@@ -17,7 +17,7 @@ import {
   replaceVariable,
   withHanded,
 } from "./halves.ts";
-import { halvesByPlace } from "./halves_places.ts";
+import { halvesByPlace, onlyAdds } from "./halves_places.ts";
 
 type Reduce = Statement & { readonly kind: "reduce" };
 
@@ -227,14 +227,21 @@ function halvesOfReduction(kernel: PlainLoopKernel, items: Items): Halves[] {
   });
 }
 
-/** Sums at places that are read from memory: each half those at half of the places. */
+/** Sums at places that are read from memory: at half of the places, or of half of what is added, in order. */
 function halvesOfPlaces(kernel: PlainLoopKernel, items: Items): Halves[] {
   const [loop, more] = items.rest;
-  const halves = loop && more === undefined ? halvesByPlace(loop) : undefined;
-  if (halves === undefined) return [];
-  const { name, loops } = halves;
-  const kernels = loops.map((half) => rebuilt(kernel, items, [...items.lets, half]));
-  return [{ name, kernels, handed: [] }];
+  if (loop?.kind !== "loop" || more !== undefined || !onlyAdds(loop)) return [];
+  const byRange = halvesOfRange(loop.range);
+  const found = [
+    halvesByPlace(loop),
+    byRange && { name: byRange.name, loops: byRange.ranges.map((range) => ({ ...loop, range })) },
+  ];
+  return found.flatMap((halves): Halves[] => {
+    if (halves === undefined) return [];
+    const { name, loops } = halves;
+    const kernels = loops.map((half) => rebuilt(kernel, items, [...items.lets, half]));
+    return [{ name, kernels, handed: [] }];
+  });
 }
 
 /** What an item does first, and then the rest: each may be cut further where the two together cannot. */

@@ -22,8 +22,7 @@ export interface LoopHalves {
  * A loop that finds a place and adds something there, cut by the places; undefined where it is none, or
  * there is but one place.
  */
-export function halvesByPlace(loop: Statement): LoopHalves | undefined {
-  if (loop.kind !== "loop") return undefined;
+export function halvesByPlace(loop: Loop): LoopHalves | undefined {
   const at = loop.body.findIndex(({ kind }) => kind !== "let");
   const lets = loop.body.slice(0, at).filter((statement) => statement.kind === "let");
   const effects = loop.body.slice(at);
@@ -48,6 +47,11 @@ export function halvesByPlace(loop: Statement): LoopHalves | undefined {
     return { ...loop, body: [...lets, { kind: "let", name: own, value }, ...orZero(moved, isOwn)] };
   };
   return { name: `${place.name} to ${middle}`, loops: [half(true), half(false)] };
+}
+
+/** Whether nothing comes of a loop but sums in memory, to which it may add in two turns. */
+export function onlyAdds({ body }: Loop): boolean {
+  return placesAddedTo(body.filter(({ kind }) => kind !== "let")) !== undefined;
 }
 
 /** The places that statements add to; undefined where they do anything else. */
