@@ -97,13 +97,16 @@ export function entriesOf(
   work: TimedWork,
   { systems, threads, everySetting, quick, tune, gpu }: EntryOptions,
 ): Entry[] {
-  const short = quick || isHeavy(work, gpu.software);
+  const isLong = isHeavy(work, gpu.software);
+  const short = quick || isLong;
+  // To measure all tiles of such products takes minutes.
+  const tunes = tune && (everySetting || !isLong);
   const inNode = work.suite === "matmul" && work.host === "node";
   const counts = inNode ? [1] : threads;
   return counts.flatMap((count) =>
     systems.filter((system) => system.does(work)).flatMap((system): Entry[] => {
       if (short && system !== FOVEA && count !== Math.max(...counts)) return [];
-      const settings = system.settings(work, count).filter((name) => tune || !isTuned(name));
+      const settings = system.settings(work, count).filter((name) => tunes || !isTuned(name));
       return [{
         system,
         threads: count,

@@ -15,7 +15,7 @@ import {
   webGpuSetting,
 } from "../../bench/onnx/web_gpu_setting.ts";
 import { descendants, parseStatus } from "../../bench/process_memory.ts";
-import { FOVEA, JAX, ORT_WEB, SYSTEMS } from "../../bench/systems.ts";
+import { FOVEA, JAX, ORT_WEB, type System, SYSTEMS } from "../../bench/systems.ts";
 import { GPU_WORKS } from "../../bench/works.ts";
 
 Deno.test("bench: onnxruntime-web's settings on WebGPU all differ, in name and in words", () => {
@@ -39,18 +39,22 @@ Deno.test("bench: without tuning, Fovea alone is measured in fewer settings", ()
   assertEquals([untuned.get(ORT_WEB), untuned.get(JAX)], [tuned.get(ORT_WEB), tuned.get(JAX)]);
 });
 
-Deno.test("bench: in software, peers do large works on WebGPU at their best known setting", () => {
+Deno.test("bench: in software, large works on WebGPU are done in one setting, and no tiles are measured", () => {
   for (const work of GPU_WORKS) {
     if (work.suite === "dispatch") continue;
-    const options = { systems: [JAX, ORT_WEB], threads: [1], everySetting: false, quick: false };
-    const tried = (software: boolean) =>
+    const options = { systems: SYSTEMS, threads: [1], everySetting: false, quick: false };
+    const settingsOf = (wanted: System, software: boolean) =>
       entriesOf(work, { ...options, tune: true, gpu: { software } })
-        .filter(({ system }) => system === ORT_WEB)
-        .map(({ settings }) => settings.length);
+        .filter(({ system }) => system === wanted)
+        .map(({ settings }) => settings);
+    const tried = (software: boolean) =>
+      settingsOf(ORT_WEB, software).map((settings) => settings.length);
     const all = work.suite === "train" ? [] : [WEB_GPU_SETTINGS.length];
     const isLarge = !/512|1024|ti16 forward b1$/.test(work.name);
     assertEquals(tried(false), all);
     assertEquals(tried(true), isLarge ? all.map(() => 1) : all, work.name);
+    const ours = settingsOf(FOVEA, true).flat();
+    assert(ours.length > 0 && ours.some(isTuned) !== isLarge, work.name);
   }
 });
 
