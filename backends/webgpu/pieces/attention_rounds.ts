@@ -6,6 +6,7 @@ import type {
 } from "../../../compiler/loop_ir.ts";
 import type { PlainKernel } from "../emit_kernel.ts";
 import { ATTENTION_TILES } from "../templates/attention_division.ts";
+import { rowsComeInFours } from "../templates/attention_sides.ts";
 import { STEPS } from "../templates/matmul_operand.ts";
 
 /** The smallest tile: it takes the most rounds. */
@@ -52,6 +53,6 @@ function productRounds(
   length: number,
   ...operands: readonly (MatrixOperand | undefined)[]
 ): number {
-  const byFours = length % STEPS === 0 && operands.every((one) => one?.columnStride === 1);
+  const byFours = operands.every((one) => one !== undefined && rowsComeInFours(one, length));
   return byFours ? length / STEPS : length;
 }

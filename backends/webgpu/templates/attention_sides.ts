@@ -157,7 +157,7 @@ export function wideInAttention(kernel: AnyAttention): Set<KernelBuffer> {
 type Matrix = readonly [operand: MatrixOperand | undefined, rows: number, columns: number];
 
 /** Whether every four columns of a row lie side by side, from a multiple of four on. */
-function rowsComeInFours(
+export function rowsComeInFours(
   { offset, batchStrides, rowStride, columnStride }: MatrixOperand,
   columns: number,
 ): boolean {
