@@ -28,8 +28,9 @@ export interface CompileOptions<D extends Donations = Donations> {
   readonly donate?: D;
   /**
    * The most bytes that the program's arena (inputs, outputs, constants and intermediates; on WebGPU also
-   * what kernels need besides) may take; no limit when left out. To stay within it, intermediates are recomputed rather than kept, those
-   * first that save the most bytes for their FLOPs; `program.memory().recomputed` says which. Kernels
+   * what kernels need besides) may take; no limit when left out. To stay within it, intermediates are
+   * recomputed rather than kept, those first that save the most bytes for their FLOPs;
+   * `program.memory().recomputed` says which. Kernels
    * are cut differently then, so results may differ in their last bits.
    */
   readonly memoryLimit?: number;

@@ -1,10 +1,10 @@
 /** What attention costs as one kernel, and in its plain form: as matrix products and a softmax. */
 
 /** As one kernel that never stores its scores; or as a matmul, a softmax and a matmul. */
-export type AttentionForm = "fused" | "plain";
+export const ATTENTION_FORMS = ["fused", "plain"] as const;
 
-/** Both. */
-export const ATTENTION_FORMS = ["fused", "plain"] as const satisfies readonly AttentionForm[];
+/** One of {@linkcode ATTENTION_FORMS}. */
+export type AttentionForm = typeof ATTENTION_FORMS[number];
 
 /** What costs are told from. */
 export interface AttentionSizes {

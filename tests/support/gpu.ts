@@ -1,6 +1,6 @@
 /** The lane of tests on a GPU, or on a driver that is one in software. */
 import { backendOn, type WebGpuBackend } from "../../backends/webgpu/backend.ts";
-import type { GpuLimits } from "../../backends/webgpu/capabilities.ts";
+import type { GpuCapabilities, GpuLimits } from "../../backends/webgpu/capabilities.ts";
 import { sharedDevice } from "../../backends/webgpu/device.ts";
 import { GpuUnavailableError } from "../../backends/webgpu/errors.ts";
 import { laneTest, type Requirement } from "./lanes.ts";
@@ -15,15 +15,17 @@ const found = await gpuWithoutCosts().catch((error: unknown) => {
  * ever would be.
  *
  * @param limits Of which programs make use, where that is less than there is.
+ * @param less What else they are told that there is not.
  * @throws {GpuUnavailableError} When there is no adapter.
  */
 export async function gpuWithoutCosts(
   limits: Partial<GpuLimits> = {},
+  less: Partial<Pick<GpuCapabilities, "f16" | "subgroups">> = {},
 ): Promise<WebGpuBackend> {
   const gpu = await sharedDevice();
   const { attentionCosts: _, ...capabilities } = gpu.capabilities;
   return backendOn(gpu, {
-    capabilities: { ...capabilities, limits: { ...capabilities.limits, ...limits } },
+    capabilities: { ...capabilities, ...less, limits: { ...capabilities.limits, ...limits } },
   });
 }
 

@@ -1,23 +1,17 @@
 /** Parts of attention's operands, and its results in memory that halves hand on. */
-import { Index, unflatten } from "../../../compiler/index_expr.ts";
+import { Index } from "../../../compiler/index_expr.ts";
 import type {
-  AttentionGradKernel,
-  AttentionKernel,
-  BinaryOp,
-  Expr,
   KernelBuffer,
   MatrixOperand,
   Statement,
-  UnaryOp,
   VectorOperand,
 } from "../../../compiler/loop_ir.ts";
 import { wholeRange } from "../../../compiler/lower/ranges.ts";
 import type { PlainLoopKernel } from "../../../compiler/sizes.ts";
+import { binary, load, rowPlace } from "../f32_expressions.ts";
+import type { AnyAttention } from "../templates/attention_division.ts";
 import { sizeOf } from "../wgsl/strides.ts";
 import type { HandedBuffer } from "./halves.ts";
-
-/** A kernel of attention or of its gradient. */
-export type AnyAttention = AttentionKernel | AttentionGradKernel;
 
 /** The operands, where they are some rows further on, or some entries along a batch axis. */
 export function moved<
@@ -96,19 +90,6 @@ export function eachColumn(columns: number, body: (column: Index) => Statement):
   return { kind: "loop", range, vectorize: true, body: [statement] };
 }
 
-/** Where the row of a flat number begins. */
-export function rowPlace(
-  row: Index,
-  extents: readonly number[],
-  { offset, batchStrides, rowStride }: VectorOperand,
-): Index {
-  const strides = [...batchStrides, rowStride];
-  return unflatten(row, extents).reduce(
-    (sum, index, axis) => sum.add(index.scale(strides[axis] ?? 0)),
-    Index.constant(offset),
-  );
-}
-
 /** Adds to rows of results, which a half has found, what the other has. */
 export function addedUp(
   kernel: AnyAttention,
@@ -138,24 +119,4 @@ export function updating(
     ...buffer,
     access: updated.includes(at) ? "update" : "read",
   }));
-}
-
-/** An element, f32. */
-export function load(buffer: number, index: Index): Expr {
-  return { kind: "load", type: "f32", buffer, index: index.toExpr() };
-}
-
-/** A variable, f32. */
-export function variable(name: string): Expr {
-  return { kind: "var", type: "f32", name };
-}
-
-/** A function of f32. */
-export function unary(op: UnaryOp, a: Expr): Expr {
-  return { kind: "unary", op, type: "f32", a };
-}
-
-/** An operation on f32. */
-export function binary(op: BinaryOp, a: Expr, b: Expr): Expr {
-  return { kind: "binary", op, type: "f32", a, b };
 }

@@ -12,19 +12,8 @@ import type {
   VectorOperand,
 } from "../../../compiler/loop_ir.ts";
 import type { PlainLoopKernel } from "../../../compiler/sizes.ts";
-import {
-  binary,
-  eachColumn,
-  Handed,
-  load,
-  moved,
-  overRows,
-  rowPlace,
-  unary,
-  updating,
-  variable,
-  withExtent,
-} from "./attention_slices.ts";
+import { binary, load, rowPlace, unary, variable } from "../f32_expressions.ts";
+import { eachColumn, Handed, moved, overRows, updating, withExtent } from "./attention_slices.ts";
 import { type Halves, halvesAlong, middleOf, withHanded } from "./halves.ts";
 
 /** All ways to cut the kernel. */

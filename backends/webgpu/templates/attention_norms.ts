@@ -4,10 +4,9 @@
  * gradient's leave there what flows back to norms' vectors from each of their tiles of rows, for the
  * last ones to add up. Both are plain loops.
  */
-import { flatten, Index, unflatten } from "../../../compiler/index_expr.ts";
+import { flatten, Index } from "../../../compiler/index_expr.ts";
 import type {
   AttentionGradKernel,
-  BinaryOp,
   ColumnOperand,
   Expr,
   Kernel,
@@ -18,6 +17,7 @@ import type {
 } from "../../../compiler/loop_ir.ts";
 import { wholeRange } from "../../../compiler/lower/ranges.ts";
 import type { PlainLoopKernel } from "../../../compiler/sizes.ts";
+import { binary, constant, load, rowPlace, unary, variable } from "../f32_expressions.ts";
 import { emitLoopKernel } from "../wgsl/loop_kernel.ts";
 import type { Dispatch, EmitOptions } from "../wgsl/module.ts";
 import { sizeOf } from "../wgsl/strides.ts";
@@ -150,13 +150,9 @@ function rowStatistics(kernel: AnyAttention, placed: PlacedNorm, at: number): St
   const { batch, depth } = kernel;
   const shape = [...batch, rows];
   const row = Index.variable("row", sizeOf(shape));
-  const strides = [...operand.batchStrides, operand.rowStride];
-  const start = unflatten(row, shape)
-    .reduce((sum, index, axis) => sum.add(index.scale(strides[axis] ?? 0)), Index.constant(0));
-  const x = load(
-    operand.buffer,
-    start.add(Index.variable("column", depth).scale(operand.columnStride)).offset(operand.offset),
-  );
+  const start = rowPlace(row, shape, operand);
+  const column = Index.variable("column", depth).scale(operand.columnStride);
+  const x = load(operand.buffer, start.add(column));
   const [total, mean, squares] = ["total", "mean", "squares"].map((word) => `${word}${at}`) as [
     string,
     string,
@@ -164,12 +160,7 @@ function rowStatistics(kernel: AnyAttention, placed: PlacedNorm, at: number): St
   ];
   const off = center ? binary("sub", x, variable(mean)) : x;
   const variance = binary("div", variable(squares), constant(depth));
-  const inverse: Expr = {
-    kind: "unary",
-    op: "rsqrt",
-    type: "f32",
-    a: binary("add", variance, constant(epsilon)),
-  };
+  const inverse = unary("rsqrt", binary("add", variance, constant(epsilon)));
   const store = (at: number, value: Expr): Statement => ({
     kind: "store",
     buffer: workspaceOf(kernel),
@@ -221,20 +212,4 @@ function sumOver(
     body: [],
     accumulators: sums.map(([name, value]) => ({ name, type: "f32", op: "sum", value })),
   };
-}
-
-function load(buffer: number, index: Index): Expr {
-  return { kind: "load", type: "f32", buffer, index: index.toExpr() };
-}
-
-function variable(name: string): Expr {
-  return { kind: "var", type: "f32", name };
-}
-
-function constant(value: number): Expr {
-  return { kind: "const", type: "f32", value };
-}
-
-function binary(op: BinaryOp, a: Expr, b: Expr): Expr {
-  return { kind: "binary", op, type: "f32", a, b };
 }
