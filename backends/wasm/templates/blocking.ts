@@ -55,7 +55,7 @@ const COLUMNS_STAY: BlockLimits = { ...IN_PLACE, columns: 128, runColumns: 128 }
 const PACKED_ROWS: BlockLimits = { k: 384, rows: 240, rowGroup: 96, columns: 256, runColumns: 512 };
 /** Units with the same rows are computed together: narrow ones are only shared more evenly. */
 const COPIED_ROWS: BlockLimits = { ...PACKED_ROWS, columns: IN_PLACE.columns };
-/** Several blocks of k are multiples of the microkernel's longest round. */
+/** Several blocks of k are multiples of it, which the microkernel's rounds divide. */
 const K_STEP = 32;
 /** The same where evenness counts for more. */
 const SLICE_STEP = 8;

@@ -5,7 +5,7 @@
  * packed panel, `k` rows of `vectors` vectors. The addresses matter under V8 without trap handlers,
  * where every access compares `address < memory size - offset`: accesses at the same constant
  * offset share the subtraction, so rows with one pointer each cost less than one pointer with an
- * offset for each row.
+ * offset for each row, and a panel whose pointer moves with every step is read at few offsets.
  */
 import type { DeclaredType, FunctionBuilder, Local, ModuleBuilder } from "../encoder.ts";
 import { increment } from "./control_flow.ts";
@@ -129,10 +129,9 @@ class MicrokernelEmitter {
     });
   }
 
-  /** Steps in a round of the main loop: small tiles need fewer to hide the loop's own cost. */
+  /** Steps in a round of the main loop. */
   get #unroll(): number {
-    if (this.#vectors > 2) return 8;
-    return this.#rowAddresses.length * this.#vectors >= 8 ? 32 : 16;
+    return this.#vectors > 2 ? 8 : 16;
   }
 
   /** Runs as many rounds of `steps` steps as `getCount` pushes. */
@@ -159,9 +158,10 @@ class MicrokernelEmitter {
     for (let step = 0; step < count; step++) {
       this.#right.forEach((right, vector) => {
         f.get(b);
-        f.v128.load((step * this.#vectors + vector) * VECTOR_BYTES);
+        f.v128.load(vector * VECTOR_BYTES);
         f.set(right);
       });
+      increment(f, b, this.#vectors * VECTOR_BYTES);
       this.#rowAddresses.forEach((address, row) => {
         f.get(address);
         f.v128.load32_splat(4 * step);
@@ -170,7 +170,6 @@ class MicrokernelEmitter {
       });
     }
     for (const address of this.#rowAddresses) increment(f, address, 4 * count);
-    increment(f, b, count * this.#vectors * VECTOR_BYTES);
   }
 
   #multiplyAdd(row: number, vector: number): void {
