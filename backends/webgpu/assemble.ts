@@ -1,19 +1,20 @@
 /** From a program to dispatches: each step's kernel as shader modules, and what they are bound to. */
 import type { Kernel } from "../../compiler/loop_ir.ts";
-import type { Program, ProgramStep } from "../../compiler/program.ts";
+import type { Program, ProgramStep, StepMember } from "../../compiler/program.ts";
 import { describeNode, noteNode } from "../errors.ts";
 import type { Audit } from "./audit.ts";
-import type { ArenaRange } from "./bindings.ts";
+import { type ArenaRange, boundBuffers } from "./bindings.ts";
 import type { GpuCapabilities } from "./capabilities.ts";
 import { emitGpuKernel } from "./emit_kernel.ts";
 import { placeProgram } from "./pieces/place_program.ts";
 import type { TileName } from "./templates/tile_names.ts";
+import { type HeldValue, nameBuffers } from "./wgsl/buffer_names.ts";
 import type { Grid } from "./wgsl/module.ts";
 
 /** A shader module. */
 export interface GpuModule {
   readonly wgsl: string;
-  /** The same without the comment on top. */
+  /** The same without the comment on top, and without names of what it is first used for. */
   readonly code: string;
   /** Name of its kernel. */
   readonly kernel: string;
@@ -66,9 +67,9 @@ export function assembleGpu(
   const dispatches: GpuDispatch[] = [];
   const emitted = new Map<string, { module: number; grid: Grid }[]>();
   const known = new Map<string, number>();
-  const moduleAt = (module: GpuModule): number => {
+  const moduleAt = (module: Omit<GpuModule, "wgsl">, toText: () => string): number => {
     const key = `${module.bindings.join()} ${module.code}`;
-    const at = known.get(key) ?? modules.push(module) - 1;
+    const at = known.get(key) ?? modules.push({ ...module, wgsl: toText() }) - 1;
     known.set(key, at);
     return at;
   };
@@ -84,15 +85,17 @@ export function assembleGpu(
         let parts = emitted.get(key);
         if (parts === undefined) {
           const comment = commentOf(kernel, step, piece.part);
-          parts = emitGpuKernel(piece.kernel, { ...options, layout, comment }).map((one) => {
-            const code = one.wgsl.replace(/^(\/\/.*\n)+/, "");
-            const bindings = layout.regions.flat();
-            const { wgsl, grid } = one;
-            return {
-              module: moduleAt({ wgsl, code, kernel: kernel.name, step: at, bindings }),
-              grid,
-            };
-          });
+          const held = heldValues(program, kernel, member);
+          const bindings = layout.regions.flat();
+          parts = emitGpuKernel(piece.kernel, { ...options, layout, comment }).map(
+            ({ wgsl, grid }) => {
+              const code = wgsl.replace(/^(\/\/.*\n)+/, "");
+              const top = wgsl.slice(0, wgsl.length - code.length);
+              const toText = () => top + nameBuffers(code, held);
+              const module = moduleAt({ code, kernel: kernel.name, step: at, bindings }, toText);
+              return { module, grid };
+            },
+          );
           emitted.set(key, parts);
         }
         for (const { module, grid } of parts) dispatches.push({ step: at, module, grid, ranges });
@@ -100,6 +103,14 @@ export function assembleGpu(
     }
   });
   return { modules, dispatches, arenaBytes: placed.arenaBytes };
+}
+
+/** What a member's buffers hold. */
+function heldValues({ buffers }: Program, kernel: Kernel, member: StepMember): HeldValue[] {
+  return boundBuffers(kernel.buffers).flatMap(({ name }, at) => {
+    const value = buffers[member.buffers[at] ?? -1]?.name;
+    return value === undefined ? [] : [{ buffer: name, value }];
+  });
 }
 
 function commentOf(kernel: Kernel, { nodes }: ProgramStep, part: string): string[] {

@@ -226,6 +226,6 @@ Deno.test("webgpu: what lies in several bindings is found by its place", () => {
   const half = g.cast(g.add(g.input("x", "f32", [200]), 1), "bf16");
   const program = lowerGraph(moduleOf({ y: half }), { target: { alignment } });
   const [module] = assembleGpu(program, capabilities).modules;
-  assertStringIncludes(module?.wgsl ?? "", "if (place < 128) { return in1[place]; }");
-  assertStringIncludes(module?.wgsl ?? "", "return in1_1[place - 128];");
+  assertStringIncludes(module?.code ?? "", "if (place < 128) { return in1[place]; }");
+  assertStringIncludes(module?.code ?? "", "return in1_1[place - 128];");
 });

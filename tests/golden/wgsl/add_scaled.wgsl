@@ -2,8 +2,8 @@
 //   mul
 //   add
 
-@group(0) @binding(0) var<storage, read_write> out0: array<f32, 15>;
-@group(0) @binding(1) var<storage, read_write> in1: array<f32, 15>;
+@group(0) @binding(0) var<storage, read_write> out_add: array<f32, 15>;
+@group(0) @binding(1) var<storage, read_write> in_x: array<f32, 15>;
 
 
 @compute @workgroup_size(64, 1)
@@ -16,5 +16,5 @@ fn main(
   let block = item / 15;
   let u = block;
   let c = item % 15;
-  out0[c] = ((in1[c] * 2.0) + 1.0);
+  out_add[c] = ((in_x[c] * 2.0) + 1.0);
 }

@@ -1,8 +1,8 @@
 // columns_sum_sum500x48
 //   sum
 
-@group(0) @binding(0) var<storage, read_write> in0: array<f32, 24000>;
-@group(0) @binding(1) var<storage, read_write> out1: array<f32, 48>;
+@group(0) @binding(0) var<storage, read_write> in_x: array<f32, 24000>;
+@group(0) @binding(1) var<storage, read_write> out_sum: array<f32, 48>;
 var<workgroup> shared_f32: array<f32, 256>;
 
 
@@ -20,7 +20,7 @@ fn main(
   let i1 = (v * 16) + item % 16;
   var acc0: f32 = 0.0;
   for (var k0 = i32(lane); k0 < 500; k0 += 16) {
-    acc0 = acc0 + in0[((k0 * 48) + i1)];
+    acc0 = acc0 + in_x[((k0 * 48) + i1)];
   }
   shared_f32[(lane) * 16u + column] = acc0;
   workgroupBarrier();
@@ -33,6 +33,6 @@ fn main(
   acc0 = shared_f32[(0u) * 16u + column];
   workgroupBarrier();
   if (lane == 0u) {
-    out1[i1] = acc0;
+    out_sum[i1] = acc0;
   }
 }

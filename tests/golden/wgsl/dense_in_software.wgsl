@@ -5,27 +5,27 @@
 
 enable subgroups;
 
-@group(0) @binding(0) var<storage, read_write> in0: array<vec4<f32>, 1024>;
-@group(0) @binding(1) var<storage, read_write> in1: array<vec4<f32>, 4096>;
-@group(0) @binding(2) var<storage, read_write> out2: array<vec4<f32>, 4096>;
-@group(0) @binding(3) var<storage, read_write> in3: array<vec4<f32>, 64>;
-@group(0) @binding(4) var<storage, read_write> in4: array<vec4<f32>, 4096>;
+@group(0) @binding(0) var<storage, read_write> in_x: array<vec4<f32>, 1024>;
+@group(0) @binding(1) var<storage, read_write> in_w: array<vec4<f32>, 4096>;
+@group(0) @binding(2) var<storage, read_write> out_add: array<vec4<f32>, 4096>;
+@group(0) @binding(3) var<storage, read_write> in_b: array<vec4<f32>, 64>;
+@group(0) @binding(4) var<storage, read_write> in_r: array<vec4<f32>, 4096>;
 
 fn finish_0(batch: i32, row: i32, first_column: i32, sums: vec4<f32>) {
   if (row >= 64 || first_column >= 256) { return; }
   let i_a = row;
   let i_c = first_column;
-  let in3_four = in3[(i_c) >> 2u];
-  let in4_four = in4[(((i_a * 256) + i_c)) >> 2u];
-  let out2_four_place = ((i_a * 256) + i_c);
-  var out2_four: vec4<f32>;
+  let in_b_four = in_b[(i_c) >> 2u];
+  let in_r_four = in_r[(((i_a * 256) + i_c)) >> 2u];
+  let out_add_four_place = ((i_a * 256) + i_c);
+  var out_add_four: vec4<f32>;
   for (var at = 0; at < 4; at++) {
     let result_column = first_column + at;
     let i_c_1 = result_column;
     let acc = sums[at];
-    out2_four[at] = ((acc + in3_four[at]) + in4_four[at]);
+    out_add_four[at] = ((acc + in_b_four[at]) + in_r_four[at]);
   }
-  out2[(out2_four_place) >> 2u] = out2_four;
+  out_add[(out_add_four_place) >> 2u] = out_add_four;
 }
 
 // 64 x 256 results, each a sum of 64.
@@ -77,16 +77,16 @@ fn part_0(tile: i32, invocation: i32) {
     let b_at_4_place = first_column + own_column + 32;
     let b_at_4 = b_at_4_place;
     for (var k = 0; k < 64; k += 4) {
-      let a_part_0 = in0[(a_at_0 + k) >> 2u];
-      let a_part_1 = in0[(a_at_1 + k) >> 2u];
-      let b_own_0_0 = in1[(b_at_0 + k * 256) >> 2u];
-      let b_own_4_0 = in1[(b_at_4 + k * 256) >> 2u];
-      let b_own_0_1 = in1[(b_at_0 + k * 256 + 256) >> 2u];
-      let b_own_4_1 = in1[(b_at_4 + k * 256 + 256) >> 2u];
-      let b_own_0_2 = in1[(b_at_0 + k * 256 + 512) >> 2u];
-      let b_own_4_2 = in1[(b_at_4 + k * 256 + 512) >> 2u];
-      let b_own_0_3 = in1[(b_at_0 + k * 256 + 768) >> 2u];
-      let b_own_4_3 = in1[(b_at_4 + k * 256 + 768) >> 2u];
+      let a_part_0 = in_x[(a_at_0 + k) >> 2u];
+      let a_part_1 = in_x[(a_at_1 + k) >> 2u];
+      let b_own_0_0 = in_w[(b_at_0 + k * 256) >> 2u];
+      let b_own_4_0 = in_w[(b_at_4 + k * 256) >> 2u];
+      let b_own_0_1 = in_w[(b_at_0 + k * 256 + 256) >> 2u];
+      let b_own_4_1 = in_w[(b_at_4 + k * 256 + 256) >> 2u];
+      let b_own_0_2 = in_w[(b_at_0 + k * 256 + 512) >> 2u];
+      let b_own_4_2 = in_w[(b_at_4 + k * 256 + 512) >> 2u];
+      let b_own_0_3 = in_w[(b_at_0 + k * 256 + 768) >> 2u];
+      let b_own_4_3 = in_w[(b_at_4 + k * 256 + 768) >> 2u];
       let a_own_0 = subgroupBroadcast(a_part_0, 0u);
       sum_0_0 = fma(vec4<f32>(a_own_0.x), b_own_0_0, sum_0_0);
       sum_0_0 = fma(vec4<f32>(a_own_0.y), b_own_0_1, sum_0_0);

@@ -3,11 +3,11 @@
 //   add
 //   add
 
-@group(0) @binding(0) var<storage, read_write> in0: array<vec4<f32>, 32768>;
-@group(0) @binding(1) var<storage, read_write> in1: array<vec4<f32>, 16384>;
-@group(0) @binding(2) var<storage, read_write> out2: array<vec4<f32>, 524288>;
-@group(0) @binding(3) var<storage, read_write> in3: array<vec4<f32>, 256>;
-@group(0) @binding(4) var<storage, read_write> in4: array<vec4<f32>, 524288>;
+@group(0) @binding(0) var<storage, read_write> in_x: array<vec4<f32>, 32768>;
+@group(0) @binding(1) var<storage, read_write> in_w: array<vec4<f32>, 16384>;
+@group(0) @binding(2) var<storage, read_write> out_add: array<vec4<f32>, 524288>;
+@group(0) @binding(3) var<storage, read_write> in_b: array<vec4<f32>, 256>;
+@group(0) @binding(4) var<storage, read_write> in_r: array<vec4<f32>, 524288>;
 var<workgroup> a_stage: array<vec4<f32>, 264>;
 var<workgroup> b_stage: array<vec4<f32>, 256>;
 
@@ -15,17 +15,17 @@ fn finish_0(batch: i32, row: i32, first_column: i32, sums: vec4<f32>) {
   if (row >= 2048 || first_column >= 1024) { return; }
   let i_a = row;
   let i_c = first_column;
-  let in3_four = in3[(i_c) >> 2u];
-  let in4_four = in4[(((i_a * 1024) + i_c)) >> 2u];
-  let out2_four_place = ((i_a * 1024) + i_c);
-  var out2_four: vec4<f32>;
+  let in_b_four = in_b[(i_c) >> 2u];
+  let in_r_four = in_r[(((i_a * 1024) + i_c)) >> 2u];
+  let out_add_four_place = ((i_a * 1024) + i_c);
+  var out_add_four: vec4<f32>;
   for (var at = 0; at < 4; at++) {
     let result_column = first_column + at;
     let i_c_1 = result_column;
     let acc = sums[at];
-    out2_four[at] = ((acc + in3_four[at]) + in4_four[at]);
+    out_add_four[at] = ((acc + in_b_four[at]) + in_r_four[at]);
   }
-  out2[(out2_four_place) >> 2u] = out2_four;
+  out_add[(out_add_four_place) >> 2u] = out_add_four;
 }
 
 // 2048 x 1024 results, each a sum of 64.
@@ -71,10 +71,10 @@ fn part_0(tile: i32, invocation: i32) {
         let a_stage_k_0 = a_unit * 4;
         {
           let a_k = k_start + a_stage_k_0;
-          let a_value_0 = in0[(a_from_0_0 + a_k) >> 2u];
-          let a_value_1 = in0[(a_from_0_1 + a_k) >> 2u];
-          let a_value_2 = in0[(a_from_0_2 + a_k) >> 2u];
-          let a_value_3 = in0[(a_from_0_3 + a_k) >> 2u];
+          let a_value_0 = in_x[(a_from_0_0 + a_k) >> 2u];
+          let a_value_1 = in_x[(a_from_0_1 + a_k) >> 2u];
+          let a_value_2 = in_x[(a_from_0_2 + a_k) >> 2u];
+          let a_value_3 = in_x[(a_from_0_3 + a_k) >> 2u];
           a_stage[a_stage_k_0 * 33 + a_line] = vec4<f32>(a_value_0.x, a_value_1.x, a_value_2.x, a_value_3.x);
           a_stage[(a_stage_k_0 + 1) * 33 + a_line] = vec4<f32>(a_value_0.y, a_value_1.y, a_value_2.y, a_value_3.y);
           a_stage[(a_stage_k_0 + 2) * 33 + a_line] = vec4<f32>(a_value_0.z, a_value_1.z, a_value_2.z, a_value_3.z);
@@ -84,7 +84,7 @@ fn part_0(tile: i32, invocation: i32) {
       let b_stage_k_0 = b_line;
       {
         let b_k = k_start + b_stage_k_0;
-        let b_value_0 = in1[(b_from_0 + b_k * 1024) >> 2u];
+        let b_value_0 = in_w[(b_from_0 + b_k * 1024) >> 2u];
         b_stage[b_stage_k_0 * 32 + b_unit] = b_value_0;
       }
       workgroupBarrier();

@@ -3,10 +3,10 @@
 //   add
 //   max
 
-@group(0) @binding(0) var<storage, read_write> in0: array<f32, 24>;
-@group(0) @binding(1) var<storage, read_write> in1: array<f32, 60>;
-@group(0) @binding(2) var<storage, read_write> out2: array<f32, 40>;
-@group(0) @binding(3) var<storage, read_write> in3: array<f32, 10>;
+@group(0) @binding(0) var<storage, read_write> in_x: array<f32, 24>;
+@group(0) @binding(1) var<storage, read_write> in_w: array<f32, 60>;
+@group(0) @binding(2) var<storage, read_write> out_max: array<f32, 40>;
+@group(0) @binding(3) var<storage, read_write> in_b: array<f32, 10>;
 
 fn finish_0(batch: i32, row: i32, first_column: i32, sums: vec4<f32>) {
   if (row >= 4 || first_column >= 10) { return; }
@@ -16,7 +16,7 @@ fn finish_0(batch: i32, row: i32, first_column: i32, sums: vec4<f32>) {
     if (result_column >= 10) { break; }
     let i_c = result_column;
     let acc = sums[at];
-    out2[((i_a * 10) + i_c)] = max_f32((acc + in3[i_c]), 0.0);
+    out_max[((i_a * 10) + i_c)] = max_f32((acc + in_b[i_c]), 0.0);
   }
 }
 
@@ -51,38 +51,38 @@ fn part_0(tile: i32, invocation: i32) {
     let b_at_3 = b_at_3_place;
     {
       let k = 0;
-      let a_own_0_0 = in0[a_at_0 + k];
-      let a_own_1_0 = in0[a_at_1 + k];
-      let a_own_2_0 = in0[a_at_2 + k];
-      let a_own_3_0 = in0[a_at_3 + k];
-      let a_own_0_1 = in0[a_at_0 + k + 1];
-      let a_own_1_1 = in0[a_at_1 + k + 1];
-      let a_own_2_1 = in0[a_at_2 + k + 1];
-      let a_own_3_1 = in0[a_at_3 + k + 1];
-      let a_own_0_2 = in0[a_at_0 + k + 2];
-      let a_own_1_2 = in0[a_at_1 + k + 2];
-      let a_own_2_2 = in0[a_at_2 + k + 2];
-      let a_own_3_2 = in0[a_at_3 + k + 2];
-      let a_own_0_3 = in0[a_at_0 + k + 3];
-      let a_own_1_3 = in0[a_at_1 + k + 3];
-      let a_own_2_3 = in0[a_at_2 + k + 3];
-      let a_own_3_3 = in0[a_at_3 + k + 3];
-      let b_own_0_0 = in1[b_at_0 + k * 10];
-      let b_own_1_0 = in1[b_at_1 + k * 10];
-      let b_own_2_0 = in1[b_at_2 + k * 10];
-      let b_own_3_0 = in1[b_at_3 + k * 10];
-      let b_own_0_1 = in1[b_at_0 + k * 10 + 10];
-      let b_own_1_1 = in1[b_at_1 + k * 10 + 10];
-      let b_own_2_1 = in1[b_at_2 + k * 10 + 10];
-      let b_own_3_1 = in1[b_at_3 + k * 10 + 10];
-      let b_own_0_2 = in1[b_at_0 + k * 10 + 20];
-      let b_own_1_2 = in1[b_at_1 + k * 10 + 20];
-      let b_own_2_2 = in1[b_at_2 + k * 10 + 20];
-      let b_own_3_2 = in1[b_at_3 + k * 10 + 20];
-      let b_own_0_3 = in1[b_at_0 + k * 10 + 30];
-      let b_own_1_3 = in1[b_at_1 + k * 10 + 30];
-      let b_own_2_3 = in1[b_at_2 + k * 10 + 30];
-      let b_own_3_3 = in1[b_at_3 + k * 10 + 30];
+      let a_own_0_0 = in_x[a_at_0 + k];
+      let a_own_1_0 = in_x[a_at_1 + k];
+      let a_own_2_0 = in_x[a_at_2 + k];
+      let a_own_3_0 = in_x[a_at_3 + k];
+      let a_own_0_1 = in_x[a_at_0 + k + 1];
+      let a_own_1_1 = in_x[a_at_1 + k + 1];
+      let a_own_2_1 = in_x[a_at_2 + k + 1];
+      let a_own_3_1 = in_x[a_at_3 + k + 1];
+      let a_own_0_2 = in_x[a_at_0 + k + 2];
+      let a_own_1_2 = in_x[a_at_1 + k + 2];
+      let a_own_2_2 = in_x[a_at_2 + k + 2];
+      let a_own_3_2 = in_x[a_at_3 + k + 2];
+      let a_own_0_3 = in_x[a_at_0 + k + 3];
+      let a_own_1_3 = in_x[a_at_1 + k + 3];
+      let a_own_2_3 = in_x[a_at_2 + k + 3];
+      let a_own_3_3 = in_x[a_at_3 + k + 3];
+      let b_own_0_0 = in_w[b_at_0 + k * 10];
+      let b_own_1_0 = in_w[b_at_1 + k * 10];
+      let b_own_2_0 = in_w[b_at_2 + k * 10];
+      let b_own_3_0 = in_w[b_at_3 + k * 10];
+      let b_own_0_1 = in_w[b_at_0 + k * 10 + 10];
+      let b_own_1_1 = in_w[b_at_1 + k * 10 + 10];
+      let b_own_2_1 = in_w[b_at_2 + k * 10 + 10];
+      let b_own_3_1 = in_w[b_at_3 + k * 10 + 10];
+      let b_own_0_2 = in_w[b_at_0 + k * 10 + 20];
+      let b_own_1_2 = in_w[b_at_1 + k * 10 + 20];
+      let b_own_2_2 = in_w[b_at_2 + k * 10 + 20];
+      let b_own_3_2 = in_w[b_at_3 + k * 10 + 20];
+      let b_own_0_3 = in_w[b_at_0 + k * 10 + 30];
+      let b_own_1_3 = in_w[b_at_1 + k * 10 + 30];
+      let b_own_2_3 = in_w[b_at_2 + k * 10 + 30];
+      let b_own_3_3 = in_w[b_at_3 + k * 10 + 30];
       sum_0_0 = fma(vec4<f32>(a_own_0_0), vec4<f32>(b_own_0_0, b_own_1_0, b_own_2_0, b_own_3_0), sum_0_0);
       sum_1_0 = fma(vec4<f32>(a_own_1_0), vec4<f32>(b_own_0_0, b_own_1_0, b_own_2_0, b_own_3_0), sum_1_0);
       sum_2_0 = fma(vec4<f32>(a_own_2_0), vec4<f32>(b_own_0_0, b_own_1_0, b_own_2_0, b_own_3_0), sum_2_0);
@@ -101,14 +101,14 @@ fn part_0(tile: i32, invocation: i32) {
       sum_3_0 = fma(vec4<f32>(a_own_3_3), vec4<f32>(b_own_0_3, b_own_1_3, b_own_2_3, b_own_3_3), sum_3_0);
     }
     for (var k = 4; k < 6; k++) {
-      let a_own_0_0 = in0[a_at_0 + k];
-      let a_own_1_0 = in0[a_at_1 + k];
-      let a_own_2_0 = in0[a_at_2 + k];
-      let a_own_3_0 = in0[a_at_3 + k];
-      let b_own_0_0 = in1[b_at_0 + k * 10];
-      let b_own_1_0 = in1[b_at_1 + k * 10];
-      let b_own_2_0 = in1[b_at_2 + k * 10];
-      let b_own_3_0 = in1[b_at_3 + k * 10];
+      let a_own_0_0 = in_x[a_at_0 + k];
+      let a_own_1_0 = in_x[a_at_1 + k];
+      let a_own_2_0 = in_x[a_at_2 + k];
+      let a_own_3_0 = in_x[a_at_3 + k];
+      let b_own_0_0 = in_w[b_at_0 + k * 10];
+      let b_own_1_0 = in_w[b_at_1 + k * 10];
+      let b_own_2_0 = in_w[b_at_2 + k * 10];
+      let b_own_3_0 = in_w[b_at_3 + k * 10];
       sum_0_0 = fma(vec4<f32>(a_own_0_0), vec4<f32>(b_own_0_0, b_own_1_0, b_own_2_0, b_own_3_0), sum_0_0);
       sum_1_0 = fma(vec4<f32>(a_own_1_0), vec4<f32>(b_own_0_0, b_own_1_0, b_own_2_0, b_own_3_0), sum_1_0);
       sum_2_0 = fma(vec4<f32>(a_own_2_0), vec4<f32>(b_own_0_0, b_own_1_0, b_own_2_0, b_own_3_0), sum_2_0);

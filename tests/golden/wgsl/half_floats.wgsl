@@ -2,8 +2,8 @@
 //   cast
 //   cast
 
-@group(0) @binding(0) var<storage, read_write> out0: array<atomic<u32>, 3>;
-@group(0) @binding(1) var<storage, read_write> in1: array<u32, 3>;
+@group(0) @binding(0) var<storage, read_write> out_cast: array<atomic<u32>, 3>;
+@group(0) @binding(1) var<storage, read_write> in_x: array<u32, 3>;
 
 fn from_f16(bits: u32) -> f32 {
   let size = bits & 0x7fffu;
@@ -30,6 +30,6 @@ fn main(
   let block = item / 6;
   let u = block;
   let c = item % 6;
-  atomicAnd(&out0[(c) >> 1u], ~(0xffffu << ((u32(c) & 1u) * 16u)));
-  atomicOr(&out0[(c) >> 1u], to_bf16(round_to_bf16(from_f16((in1[(c) >> 1u] >> ((u32(c) & 1u) * 16u)) & 0xffffu))) << ((u32(c) & 1u) * 16u));
+  atomicAnd(&out_cast[(c) >> 1u], ~(0xffffu << ((u32(c) & 1u) * 16u)));
+  atomicOr(&out_cast[(c) >> 1u], to_bf16(round_to_bf16(from_f16((in_x[(c) >> 1u] >> ((u32(c) & 1u) * 16u)) & 0xffffu))) << ((u32(c) & 1u) * 16u));
 }

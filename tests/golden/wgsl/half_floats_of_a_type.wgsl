@@ -7,8 +7,8 @@
 
 enable f16;
 
-@group(0) @binding(0) var<storage, read_write> out0: array<f16, 6>;
-@group(0) @binding(1) var<storage, read_write> in1: array<f16, 6>;
+@group(0) @binding(0) var<storage, read_write> out_cast: array<f16, 6>;
+@group(0) @binding(1) var<storage, read_write> in_x: array<f16, 6>;
 
 fn from_f16(bits: u32) -> f32 {
   let size = bits & 0x7fffu;
@@ -38,5 +38,5 @@ fn main(
   let block = item / 6;
   let u = block;
   let c = item % 6;
-  out0[c] = f16(round_to_f16((f32(in1[c]) * 3.0)));
+  out_cast[c] = f16(round_to_f16((f32(in_x[c]) * 3.0)));
 }

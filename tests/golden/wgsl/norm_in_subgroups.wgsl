@@ -9,8 +9,8 @@
 //   rsqrt
 //   mul
 
-@group(0) @binding(0) var<storage, read_write> in0: array<f32, 20720>;
-@group(0) @binding(1) var<storage, read_write> out1: array<f32, 20720>;
+@group(0) @binding(0) var<storage, read_write> in_x: array<f32, 20720>;
+@group(0) @binding(1) var<storage, read_write> out_mul: array<f32, 20720>;
 
 
 @compute @workgroup_size(128, 1)
@@ -28,45 +28,45 @@ fn main(
   let column_0 = i32(lane);
   let mul_value = (r * 80);
   let add_value = (mul_value + column_0);
-  let in0_value = in0[add_value];
-  acc0 = acc0 + in0_value;
+  let in_x_value = in_x[add_value];
+  acc0 = acc0 + in_x_value;
   let column_32 = i32(lane) + 32;
   let add_value_1 = (mul_value + column_32);
-  let in0_value_1 = in0[add_value_1];
-  acc0 = acc0 + in0_value_1;
+  let in_x_value_1 = in_x[add_value_1];
+  acc0 = acc0 + in_x_value_1;
   let column_64 = i32(lane) + 64;
   if (column_64 < 80) {
     let add_value_2 = (mul_value + column_64);
-    let in0_value_2 = in0[add_value_2];
-    acc0 = acc0 + in0_value_2;
+    let in_x_value_2 = in_x[add_value_2];
+    acc0 = acc0 + in_x_value_2;
   }
   acc0 = subgroupAdd(acc0);
   var acc1: f32 = 0.0;
   let div_value = (acc0 / 80.0);
-  let sub_value = (in0_value - div_value);
+  let sub_value = (in_x_value - div_value);
   acc1 = acc1 + (sub_value * sub_value);
-  let sub_value_1 = (in0_value_1 - div_value);
+  let sub_value_1 = (in_x_value_1 - div_value);
   acc1 = acc1 + (sub_value_1 * sub_value_1);
   if (column_64 < 80) {
     let add_value_3 = (mul_value + column_64);
-    let in0_value_3 = in0[add_value_3];
-    let sub_value_2 = (in0_value_3 - div_value);
+    let in_x_value_3 = in_x[add_value_3];
+    let sub_value_2 = (in_x_value_3 - div_value);
     acc1 = acc1 + (sub_value_2 * sub_value_2);
   }
   acc1 = subgroupAdd(acc1);
   let rsqrt_value = (1.0 / sqrt(((acc1 / 80.0) + 9.99999997e-7)));
   if (active_item) {
-    out1[add_value] = (sub_value * rsqrt_value);
+    out_mul[add_value] = (sub_value * rsqrt_value);
   }
   if (active_item) {
-    out1[add_value_1] = (sub_value_1 * rsqrt_value);
+    out_mul[add_value_1] = (sub_value_1 * rsqrt_value);
   }
   if (column_64 < 80) {
     let add_value_4 = (mul_value + column_64);
-    let in0_value_4 = in0[add_value_4];
-    let sub_value_3 = (in0_value_4 - div_value);
+    let in_x_value_4 = in_x[add_value_4];
+    let sub_value_3 = (in_x_value_4 - div_value);
     if (active_item) {
-      out1[add_value_4] = (sub_value_3 * rsqrt_value);
+      out_mul[add_value_4] = (sub_value_3 * rsqrt_value);
     }
   }
 }

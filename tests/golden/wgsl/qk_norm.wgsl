@@ -1,7 +1,7 @@
 // rows_broadcast_1x320
 //   broadcast
 
-@group(0) @binding(0) var<storage, read_write> out0: array<f32, 320>;
+@group(0) @binding(0) var<storage, read_write> out_broadcast: array<f32, 320>;
 
 
 @compute @workgroup_size(64, 1)
@@ -13,7 +13,7 @@ fn main(
   let block = item / 320;
   let u = block;
   let c = item % 320;
-  out0[c] = 1.0;
+  out_broadcast[c] = 1.0;
 }
 
 // attention_normedAttention_normedAttentionLogSumExp_2x40x64x8
@@ -22,12 +22,12 @@ fn main(
 //
 // Here: the statistics of rows
 
-@group(0) @binding(0) var<storage, read_write> in0: array<f32, 640>;
-@group(0) @binding(1) var<storage, read_write> in1: array<f32, 1024>;
-@group(0) @binding(2) var<storage, read_write> in2: array<f32, 8>;
-@group(0) @binding(3) var<storage, read_write> in3: array<f32, 512>;
-@group(0) @binding(4) var<storage, read_write> out4: array<f32, 320>;
-@group(0) @binding(5) var<storage, read_write> out5: array<f32, 80>;
+@group(0) @binding(0) var<storage, read_write> in_q: array<f32, 640>;
+@group(0) @binding(1) var<storage, read_write> in_k: array<f32, 1024>;
+@group(0) @binding(2) var<storage, read_write> in_scale: array<f32, 8>;
+@group(0) @binding(3) var<storage, read_write> in_v: array<f32, 512>;
+@group(0) @binding(4) var<storage, read_write> out_normedAttention: array<f32, 320>;
+@group(0) @binding(5) var<storage, read_write> out_normedAttentionLogSumExp: array<f32, 80>;
 @group(0) @binding(6) var<storage, read_write> kernel_workspace: array<f32, 160>;
 
 
@@ -41,13 +41,13 @@ fn main(
   let row = item;
   var total0: f32 = 0.0;
   for (var column_1 = 0; column_1 < 8; column_1++) {
-    total0 = total0 + in0[((row * 8) + column_1)];
+    total0 = total0 + in_q[((row * 8) + column_1)];
   }
   let mean0 = (total0 / 8.0);
   kernel_workspace[(row * 2)] = mean0;
   var squares0: f32 = 0.0;
   for (var column_2 = 0; column_2 < 8; column_2++) {
-    let sub_value = (in0[((row * 8) + column_2)] - mean0);
+    let sub_value = (in_q[((row * 8) + column_2)] - mean0);
     squares0 = squares0 + (sub_value * sub_value);
   }
   kernel_workspace[((row * 2) + 1)] = (1.0 / sqrt(((squares0 / 8.0) + 9.99999997e-7)));
@@ -57,12 +57,12 @@ fn main(
 //   normedAttention
 //   normedAttentionLogSumExp
 
-@group(0) @binding(0) var<storage, read_write> in0: array<vec4<f32>, 160>;
-@group(0) @binding(1) var<storage, read_write> in1: array<vec4<f32>, 256>;
-@group(0) @binding(2) var<storage, read_write> in2: array<vec4<f32>, 2>;
-@group(0) @binding(3) var<storage, read_write> in3: array<vec4<f32>, 128>;
-@group(0) @binding(4) var<storage, read_write> out4: array<vec4<f32>, 80>;
-@group(0) @binding(5) var<storage, read_write> out5: array<f32, 80>;
+@group(0) @binding(0) var<storage, read_write> in_q: array<vec4<f32>, 160>;
+@group(0) @binding(1) var<storage, read_write> in_k: array<vec4<f32>, 256>;
+@group(0) @binding(2) var<storage, read_write> in_scale: array<vec4<f32>, 2>;
+@group(0) @binding(3) var<storage, read_write> in_v: array<vec4<f32>, 128>;
+@group(0) @binding(4) var<storage, read_write> out_normedAttention: array<vec4<f32>, 80>;
+@group(0) @binding(5) var<storage, read_write> out_normedAttentionLogSumExp: array<f32, 80>;
 @group(0) @binding(6) var<storage, read_write> kernel_workspace: array<f32, 160>;
 var<workgroup> weights: array<vec4<f32>, 256>;
 var<workgroup> shared_rows: array<vec4<f32>, 64>;
@@ -166,15 +166,15 @@ fn main(
     var score_2 = vec4<f32>();
     var score_3 = vec4<f32>();
     for (var k = 0; k < 8; k += 4) {
-      let query_scale = in2[(k) >> 2u];
-      let query_own_0 = (in0[(query_at_0 + k) >> 2u] - query_mean_0.x) * query_inverse_0.x * query_scale;
-      let query_own_1 = (in0[(query_at_1 + k) >> 2u] - query_mean_0.y) * query_inverse_0.y * query_scale;
-      let query_own_2 = (in0[(query_at_2 + k) >> 2u] - query_mean_0.z) * query_inverse_0.z * query_scale;
-      let query_own_3 = (in0[(query_at_3 + k) >> 2u] - query_mean_0.w) * query_inverse_0.w * query_scale;
-      let key_own_0 = in1[(key_at_0 + k) >> 2u];
-      let key_own_1 = in1[(key_at_1 + k) >> 2u];
-      let key_own_2 = in1[(key_at_2 + k) >> 2u];
-      let key_own_3 = in1[(key_at_3 + k) >> 2u];
+      let query_scale = in_scale[(k) >> 2u];
+      let query_own_0 = (in_q[(query_at_0 + k) >> 2u] - query_mean_0.x) * query_inverse_0.x * query_scale;
+      let query_own_1 = (in_q[(query_at_1 + k) >> 2u] - query_mean_0.y) * query_inverse_0.y * query_scale;
+      let query_own_2 = (in_q[(query_at_2 + k) >> 2u] - query_mean_0.z) * query_inverse_0.z * query_scale;
+      let query_own_3 = (in_q[(query_at_3 + k) >> 2u] - query_mean_0.w) * query_inverse_0.w * query_scale;
+      let key_own_0 = in_k[(key_at_0 + k) >> 2u];
+      let key_own_1 = in_k[(key_at_1 + k) >> 2u];
+      let key_own_2 = in_k[(key_at_2 + k) >> 2u];
+      let key_own_3 = in_k[(key_at_3 + k) >> 2u];
       score_0 = fma(vec4<f32>(query_own_0.x), vec4<f32>(key_own_0.x, key_own_1.x, key_own_2.x, key_own_3.x), score_0);
       score_1 = fma(vec4<f32>(query_own_1.x), vec4<f32>(key_own_0.x, key_own_1.x, key_own_2.x, key_own_3.x), score_1);
       score_2 = fma(vec4<f32>(query_own_2.x), vec4<f32>(key_own_0.x, key_own_1.x, key_own_2.x, key_own_3.x), score_2);
@@ -223,7 +223,7 @@ fn main(
       var tile_column = 0;
       for (; tile_column < count; tile_column++) {
         let k = first_column + tile_column;
-        let value_own_0_0 = in3[(value_at_0 + k * 4) >> 2u];
+        let value_own_0_0 = in_v[(value_at_0 + k * 4) >> 2u];
         let weights_0 = weights[tile_column * 8 + own_row / 4];
         result0_0_0 = fma(vec4<f32>(weights_0.x), value_own_0_0, result0_0_0);
         result0_1_0 = fma(vec4<f32>(weights_0.y), value_own_0_0, result0_1_0);
@@ -250,7 +250,7 @@ fn main(
       let row = first_row + own_row + at;
       let column_1 = result_column;
       if (row < 40 && column_1 < 4) {
-        out4[(batch * 160 + row * 4 + column_1) >> 2u] = values[at];
+        out_normedAttention[(batch * 160 + row * 4 + column_1) >> 2u] = values[at];
       }
     }
   }
@@ -258,7 +258,7 @@ fn main(
     for (var row = 0; row < 4; row++) {
       let place = first_row + own_row + row;
       if (place < 40) {
-        out5[batch * 40 + place] = maximum[row] + log_f32(total[row]);
+        out_normedAttentionLogSumExp[batch * 40 + place] = maximum[row] + log_f32(total[row]);
       }
     }
   }
@@ -269,13 +269,13 @@ fn main(
 //
 // Here: the statistics of rows
 
-@group(0) @binding(0) var<storage, read_write> in0: array<f32, 640>;
-@group(0) @binding(1) var<storage, read_write> in1: array<f32, 1024>;
-@group(0) @binding(2) var<storage, read_write> in2: array<f32, 512>;
-@group(0) @binding(3) var<storage, read_write> in3: array<f32, 320>;
-@group(0) @binding(4) var<storage, read_write> in4: array<f32, 80>;
-@group(0) @binding(5) var<storage, read_write> in5: array<f32, 320>;
-@group(0) @binding(6) var<storage, read_write> in6_out7: array<f32, 72>;
+@group(0) @binding(0) var<storage, read_write> in_q: array<f32, 640>;
+@group(0) @binding(1) var<storage, read_write> in_k: array<f32, 1024>;
+@group(0) @binding(2) var<storage, read_write> in_v: array<f32, 512>;
+@group(0) @binding(3) var<storage, read_write> in_normedAttention: array<f32, 320>;
+@group(0) @binding(4) var<storage, read_write> in_normedAttentionLogSumExp: array<f32, 80>;
+@group(0) @binding(5) var<storage, read_write> in_broadcast: array<f32, 320>;
+@group(0) @binding(6) var<storage, read_write> in_scale_out_normedAttentionGradQueryScale: array<f32, 72>;
 @group(0) @binding(7) var<storage, read_write> kernel_workspace: array<f32, 192>;
 
 
@@ -289,13 +289,13 @@ fn main(
   let row = item;
   var total0: f32 = 0.0;
   for (var column_1 = 0; column_1 < 8; column_1++) {
-    total0 = total0 + in0[((row * 8) + column_1)];
+    total0 = total0 + in_q[((row * 8) + column_1)];
   }
   let mean0 = (total0 / 8.0);
   kernel_workspace[(row * 2)] = mean0;
   var squares0: f32 = 0.0;
   for (var column_2 = 0; column_2 < 8; column_2++) {
-    let sub_value = (in0[((row * 8) + column_2)] - mean0);
+    let sub_value = (in_q[((row * 8) + column_2)] - mean0);
     squares0 = squares0 + (sub_value * sub_value);
   }
   kernel_workspace[((row * 2) + 1)] = (1.0 / sqrt(((squares0 / 8.0) + 9.99999997e-7)));
@@ -304,13 +304,13 @@ fn main(
 // attentionGrad_normedAttentionGradQueryScale_2x40x64x8
 //   normedAttentionGradQueryScale
 
-@group(0) @binding(0) var<storage, read_write> in0: array<vec4<f32>, 160>;
-@group(0) @binding(1) var<storage, read_write> in1: array<vec4<f32>, 256>;
-@group(0) @binding(2) var<storage, read_write> in2: array<vec4<f32>, 128>;
-@group(0) @binding(3) var<storage, read_write> in3: array<vec4<f32>, 80>;
-@group(0) @binding(4) var<storage, read_write> in4: array<f32, 80>;
-@group(0) @binding(5) var<storage, read_write> in5: array<vec4<f32>, 80>;
-@group(0) @binding(6) var<storage, read_write> in6_out7: array<f32, 72>;
+@group(0) @binding(0) var<storage, read_write> in_q: array<vec4<f32>, 160>;
+@group(0) @binding(1) var<storage, read_write> in_k: array<vec4<f32>, 256>;
+@group(0) @binding(2) var<storage, read_write> in_v: array<vec4<f32>, 128>;
+@group(0) @binding(3) var<storage, read_write> in_normedAttention: array<vec4<f32>, 80>;
+@group(0) @binding(4) var<storage, read_write> in_normedAttentionLogSumExp: array<f32, 80>;
+@group(0) @binding(5) var<storage, read_write> in_broadcast: array<vec4<f32>, 80>;
+@group(0) @binding(6) var<storage, read_write> in_scale_out_normedAttentionGradQueryScale: array<f32, 72>;
 @group(0) @binding(7) var<storage, read_write> kernel_workspace: array<f32, 192>;
 var<workgroup> score_grads: array<vec4<f32>, 256>;
 var<workgroup> numbers: array<vec2<f32>, 32>;
@@ -387,15 +387,15 @@ fn main(
     let delta_cotangent_at_0 = delta_cotangent_base + delta_cotangent_at_0_place * 4;
     var partial_sums = vec4<f32>();
     for (var k = 0; k < 4; k += 4) {
-      let delta_out_own_0 = in3[(delta_out_at_0 + k) >> 2u];
-      let delta_cotangent_own_0 = in5[(delta_cotangent_at_0 + k) >> 2u];
+      let delta_out_own_0 = in_normedAttention[(delta_out_at_0 + k) >> 2u];
+      let delta_cotangent_own_0 = in_broadcast[(delta_cotangent_at_0 + k) >> 2u];
       partial_sums.x = fma(delta_out_own_0.x, delta_cotangent_own_0.x, partial_sums.x);
       partial_sums.y = fma(delta_out_own_0.y, delta_cotangent_own_0.y, partial_sums.y);
       partial_sums.z = fma(delta_out_own_0.z, delta_cotangent_own_0.z, partial_sums.z);
       partial_sums.w = fma(delta_out_own_0.w, delta_cotangent_own_0.w, partial_sums.w);
     }
     let delta = (partial_sums.x + partial_sums.y) + (partial_sums.z + partial_sums.w);
-    numbers[invocation] = vec2<f32>(in4[batch * 40 + query_row], delta);
+    numbers[invocation] = vec2<f32>(in_normedAttentionLogSumExp[batch * 40 + query_row], delta);
   }
   workgroupBarrier();
   let log_sums = vec4<f32>(numbers[own_row].x, numbers[own_row + 1].x, numbers[own_row + 2].x, numbers[own_row + 3].x);
@@ -423,15 +423,15 @@ fn main(
     var score_2 = vec4<f32>();
     var score_3 = vec4<f32>();
     for (var k = 0; k < 8; k += 4) {
-      let query_scale = vec4<f32>(in6_out7[k], in6_out7[k + 1], in6_out7[k + 2], in6_out7[k + 3]);
-      let query_own_0 = (in0[(query_at_0 + k) >> 2u] - query_mean_0.x) * query_inverse_0.x * query_scale;
-      let query_own_1 = (in0[(query_at_1 + k) >> 2u] - query_mean_0.y) * query_inverse_0.y * query_scale;
-      let query_own_2 = (in0[(query_at_2 + k) >> 2u] - query_mean_0.z) * query_inverse_0.z * query_scale;
-      let query_own_3 = (in0[(query_at_3 + k) >> 2u] - query_mean_0.w) * query_inverse_0.w * query_scale;
-      let key_own_0 = in1[(key_at_0 + k) >> 2u];
-      let key_own_1 = in1[(key_at_1 + k) >> 2u];
-      let key_own_2 = in1[(key_at_2 + k) >> 2u];
-      let key_own_3 = in1[(key_at_3 + k) >> 2u];
+      let query_scale = vec4<f32>(in_scale_out_normedAttentionGradQueryScale[k], in_scale_out_normedAttentionGradQueryScale[k + 1], in_scale_out_normedAttentionGradQueryScale[k + 2], in_scale_out_normedAttentionGradQueryScale[k + 3]);
+      let query_own_0 = (in_q[(query_at_0 + k) >> 2u] - query_mean_0.x) * query_inverse_0.x * query_scale;
+      let query_own_1 = (in_q[(query_at_1 + k) >> 2u] - query_mean_0.y) * query_inverse_0.y * query_scale;
+      let query_own_2 = (in_q[(query_at_2 + k) >> 2u] - query_mean_0.z) * query_inverse_0.z * query_scale;
+      let query_own_3 = (in_q[(query_at_3 + k) >> 2u] - query_mean_0.w) * query_inverse_0.w * query_scale;
+      let key_own_0 = in_k[(key_at_0 + k) >> 2u];
+      let key_own_1 = in_k[(key_at_1 + k) >> 2u];
+      let key_own_2 = in_k[(key_at_2 + k) >> 2u];
+      let key_own_3 = in_k[(key_at_3 + k) >> 2u];
       score_0 = fma(vec4<f32>(query_own_0.x), vec4<f32>(key_own_0.x, key_own_1.x, key_own_2.x, key_own_3.x), score_0);
       score_1 = fma(vec4<f32>(query_own_1.x), vec4<f32>(key_own_0.x, key_own_1.x, key_own_2.x, key_own_3.x), score_1);
       score_2 = fma(vec4<f32>(query_own_2.x), vec4<f32>(key_own_0.x, key_own_1.x, key_own_2.x, key_own_3.x), score_2);
@@ -454,14 +454,14 @@ fn main(
     var product_2 = vec4<f32>();
     var product_3 = vec4<f32>();
     for (var k = 0; k < 4; k += 4) {
-      let row_value_own_0 = in5[(row_value_at_0 + k) >> 2u];
-      let row_value_own_1 = in5[(row_value_at_1 + k) >> 2u];
-      let row_value_own_2 = in5[(row_value_at_2 + k) >> 2u];
-      let row_value_own_3 = in5[(row_value_at_3 + k) >> 2u];
-      let column_value_own_0 = in2[(column_value_at_0 + k) >> 2u];
-      let column_value_own_1 = in2[(column_value_at_1 + k) >> 2u];
-      let column_value_own_2 = in2[(column_value_at_2 + k) >> 2u];
-      let column_value_own_3 = in2[(column_value_at_3 + k) >> 2u];
+      let row_value_own_0 = in_broadcast[(row_value_at_0 + k) >> 2u];
+      let row_value_own_1 = in_broadcast[(row_value_at_1 + k) >> 2u];
+      let row_value_own_2 = in_broadcast[(row_value_at_2 + k) >> 2u];
+      let row_value_own_3 = in_broadcast[(row_value_at_3 + k) >> 2u];
+      let column_value_own_0 = in_v[(column_value_at_0 + k) >> 2u];
+      let column_value_own_1 = in_v[(column_value_at_1 + k) >> 2u];
+      let column_value_own_2 = in_v[(column_value_at_2 + k) >> 2u];
+      let column_value_own_3 = in_v[(column_value_at_3 + k) >> 2u];
       product_0 = fma(vec4<f32>(row_value_own_0.x), vec4<f32>(column_value_own_0.x, column_value_own_1.x, column_value_own_2.x, column_value_own_3.x), product_0);
       product_1 = fma(vec4<f32>(row_value_own_1.x), vec4<f32>(column_value_own_0.x, column_value_own_1.x, column_value_own_2.x, column_value_own_3.x), product_1);
       product_2 = fma(vec4<f32>(row_value_own_2.x), vec4<f32>(column_value_own_0.x, column_value_own_1.x, column_value_own_2.x, column_value_own_3.x), product_2);
@@ -497,7 +497,7 @@ fn main(
       var tile_column = 0;
       for (; tile_column < count; tile_column++) {
         let k = first_column + tile_column;
-        let summed_own_0_0 = in1[(summed_at_0 + k * 8) >> 2u];
+        let summed_own_0_0 = in_k[(summed_at_0 + k * 8) >> 2u];
         let weights_0 = score_grads[tile_column * 8 + own_row / 4];
         result0_0_0 = fma(vec4<f32>(weights_0.x), summed_own_0_0, result0_0_0);
         result0_1_0 = fma(vec4<f32>(weights_0.y), summed_own_0_0, result0_1_0);
@@ -511,7 +511,7 @@ fn main(
   let given_statistics = batch * 80;
   let given_at_0_place = min(result_column, 4);
   let given_at_0 = given_base + given_at_0_place;
-  let given_scale_0 = vec4<f32>(in6_out7[given_at_0_place], in6_out7[given_at_0_place + 1], in6_out7[given_at_0_place + 2], in6_out7[given_at_0_place + 3]);
+  let given_scale_0 = vec4<f32>(in_scale_out_normedAttentionGradQueryScale[given_at_0_place], in_scale_out_normedAttentionGradQueryScale[given_at_0_place + 1], in_scale_out_normedAttentionGradQueryScale[given_at_0_place + 2], in_scale_out_normedAttentionGradQueryScale[given_at_0_place + 3]);
   let factor_0 = select(vec4<f32>(), given_scale_0, vec4<i32>(result_column) + vec4<i32>(0, 1, 2, 3) < vec4<i32>(8));
   var along = vec4<f32>();
   var middle = vec4<f32>();
@@ -520,7 +520,7 @@ fn main(
     let given_row = min(first_row + own_row, 39);
     let given_mean = kernel_workspace[given_statistics + given_row * 2];
     let given_inverse = kernel_workspace[given_statistics + given_row * 2 + 1];
-    let given_own_0_0 = (in0[(given_at_0 + given_row * 8) >> 2u] - given_mean) * given_inverse;
+    let given_own_0_0 = (in_q[(given_at_0 + given_row * 8) >> 2u] - given_mean) * given_inverse;
     let inside_row = first_row + own_row < 40;
     result0_0_0 = select(vec4<f32>(), result0_0_0, inside_row);
     scale_sum_0 += result0_0_0 * given_own_0_0;
@@ -532,7 +532,7 @@ fn main(
     let given_row = min(first_row + own_row + 1, 39);
     let given_mean = kernel_workspace[given_statistics + given_row * 2];
     let given_inverse = kernel_workspace[given_statistics + given_row * 2 + 1];
-    let given_own_0_0 = (in0[(given_at_0 + given_row * 8) >> 2u] - given_mean) * given_inverse;
+    let given_own_0_0 = (in_q[(given_at_0 + given_row * 8) >> 2u] - given_mean) * given_inverse;
     let inside_row = first_row + own_row + 1 < 40;
     result0_1_0 = select(vec4<f32>(), result0_1_0, inside_row);
     scale_sum_0 += result0_1_0 * given_own_0_0;
@@ -544,7 +544,7 @@ fn main(
     let given_row = min(first_row + own_row + 2, 39);
     let given_mean = kernel_workspace[given_statistics + given_row * 2];
     let given_inverse = kernel_workspace[given_statistics + given_row * 2 + 1];
-    let given_own_0_0 = (in0[(given_at_0 + given_row * 8) >> 2u] - given_mean) * given_inverse;
+    let given_own_0_0 = (in_q[(given_at_0 + given_row * 8) >> 2u] - given_mean) * given_inverse;
     let inside_row = first_row + own_row + 2 < 40;
     result0_2_0 = select(vec4<f32>(), result0_2_0, inside_row);
     scale_sum_0 += result0_2_0 * given_own_0_0;
@@ -556,7 +556,7 @@ fn main(
     let given_row = min(first_row + own_row + 3, 39);
     let given_mean = kernel_workspace[given_statistics + given_row * 2];
     let given_inverse = kernel_workspace[given_statistics + given_row * 2 + 1];
-    let given_own_0_0 = (in0[(given_at_0 + given_row * 8) >> 2u] - given_mean) * given_inverse;
+    let given_own_0_0 = (in_q[(given_at_0 + given_row * 8) >> 2u] - given_mean) * given_inverse;
     let inside_row = first_row + own_row + 3 < 40;
     result0_3_0 = select(vec4<f32>(), result0_3_0, inside_row);
     scale_sum_0 += result0_3_0 * given_own_0_0;
@@ -586,28 +586,28 @@ fn main(
     let given_row = min(first_row + own_row, 39);
     let given_mean = kernel_workspace[given_statistics + given_row * 2];
     let given_inverse = kernel_workspace[given_statistics + given_row * 2 + 1];
-    let given_own_0_0 = (in0[(given_at_0 + given_row * 8) >> 2u] - given_mean) * given_inverse;
+    let given_own_0_0 = (in_q[(given_at_0 + given_row * 8) >> 2u] - given_mean) * given_inverse;
     result0_0_0 = (result0_0_0 - middle.x - given_own_0_0 * along.x) * given_inverse;
   }
   {
     let given_row = min(first_row + own_row + 1, 39);
     let given_mean = kernel_workspace[given_statistics + given_row * 2];
     let given_inverse = kernel_workspace[given_statistics + given_row * 2 + 1];
-    let given_own_0_0 = (in0[(given_at_0 + given_row * 8) >> 2u] - given_mean) * given_inverse;
+    let given_own_0_0 = (in_q[(given_at_0 + given_row * 8) >> 2u] - given_mean) * given_inverse;
     result0_1_0 = (result0_1_0 - middle.y - given_own_0_0 * along.y) * given_inverse;
   }
   {
     let given_row = min(first_row + own_row + 2, 39);
     let given_mean = kernel_workspace[given_statistics + given_row * 2];
     let given_inverse = kernel_workspace[given_statistics + given_row * 2 + 1];
-    let given_own_0_0 = (in0[(given_at_0 + given_row * 8) >> 2u] - given_mean) * given_inverse;
+    let given_own_0_0 = (in_q[(given_at_0 + given_row * 8) >> 2u] - given_mean) * given_inverse;
     result0_2_0 = (result0_2_0 - middle.z - given_own_0_0 * along.z) * given_inverse;
   }
   {
     let given_row = min(first_row + own_row + 3, 39);
     let given_mean = kernel_workspace[given_statistics + given_row * 2];
     let given_inverse = kernel_workspace[given_statistics + given_row * 2 + 1];
-    let given_own_0_0 = (in0[(given_at_0 + given_row * 8) >> 2u] - given_mean) * given_inverse;
+    let given_own_0_0 = (in_q[(given_at_0 + given_row * 8) >> 2u] - given_mean) * given_inverse;
     result0_3_0 = (result0_3_0 - middle.w - given_own_0_0 * along.w) * given_inverse;
   }
   // For the scale, the sums over the workgroup's rows.
@@ -638,13 +638,13 @@ fn main(
 //
 // Here: the sums for norms' vectors, over all tiles of rows
 
-@group(0) @binding(0) var<storage, read_write> in0: array<f32, 640>;
-@group(0) @binding(1) var<storage, read_write> in1: array<f32, 1024>;
-@group(0) @binding(2) var<storage, read_write> in2: array<f32, 512>;
-@group(0) @binding(3) var<storage, read_write> in3: array<f32, 320>;
-@group(0) @binding(4) var<storage, read_write> in4: array<f32, 80>;
-@group(0) @binding(5) var<storage, read_write> in5: array<f32, 320>;
-@group(0) @binding(6) var<storage, read_write> in6_out7: array<f32, 72>;
+@group(0) @binding(0) var<storage, read_write> in_q: array<f32, 640>;
+@group(0) @binding(1) var<storage, read_write> in_k: array<f32, 1024>;
+@group(0) @binding(2) var<storage, read_write> in_v: array<f32, 512>;
+@group(0) @binding(3) var<storage, read_write> in_normedAttention: array<f32, 320>;
+@group(0) @binding(4) var<storage, read_write> in_normedAttentionLogSumExp: array<f32, 80>;
+@group(0) @binding(5) var<storage, read_write> in_broadcast: array<f32, 320>;
+@group(0) @binding(6) var<storage, read_write> in_scale_out_normedAttentionGradQueryScale: array<f32, 72>;
 @group(0) @binding(7) var<storage, read_write> kernel_workspace: array<f32, 192>;
 
 
@@ -662,5 +662,5 @@ fn main(
   for (var tile = 0; tile < 4; tile++) {
     total0 = total0 + kernel_workspace[(((tile * 8) + column_1) + 160)];
   }
-  in6_out7[column_1 + 64] = total0;
+  in_scale_out_normedAttentionGradQueryScale[column_1 + 64] = total0;
 }

@@ -4,9 +4,9 @@
 
 enable subgroups;
 
-@group(0) @binding(0) var<storage, read_write> in0: array<f32, 1400>;
-@group(0) @binding(1) var<storage, read_write> out1: array<f32, 7>;
-@group(0) @binding(2) var<storage, read_write> out2: array<f32, 7>;
+@group(0) @binding(0) var<storage, read_write> in_x: array<f32, 1400>;
+@group(0) @binding(1) var<storage, read_write> out_sum: array<f32, 7>;
+@group(0) @binding(2) var<storage, read_write> out_max: array<f32, 7>;
 var<workgroup> shared_f32: array<f32, 64>;
 
 var<private> infinity_bits: u32 = 0x7f800000u;
@@ -29,9 +29,9 @@ fn main(
   var acc0: f32 = 0.0;
   var acc1: f32 = -infinity_f32();
   for (var c = i32(lane); c < 200; c += 64) {
-    let in0_value = in0[((r * 200) + c)];
-    acc0 = acc0 + in0_value;
-    acc1 = max_f32(acc1, in0_value);
+    let in_x_value = in_x[((r * 200) + c)];
+    acc0 = acc0 + in_x_value;
+    acc1 = max_f32(acc1, in_x_value);
   }
   acc0 = subgroupAdd(acc0);
   if (subgroup_lane == 0u) {
@@ -54,9 +54,9 @@ fn main(
   acc1 = shared_f32[0u];
   workgroupBarrier();
   if (lane == 0u) {
-    out1[r] = acc0;
+    out_sum[r] = acc0;
   }
   if (lane == 0u) {
-    out2[r] = acc1;
+    out_max[r] = acc1;
   }
 }

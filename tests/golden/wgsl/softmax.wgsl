@@ -6,8 +6,8 @@
 //   reciprocal
 //   mul
 
-@group(0) @binding(0) var<storage, read_write> in0: array<f32, 1400>;
-@group(0) @binding(1) var<storage, read_write> out1: array<f32, 1400>;
+@group(0) @binding(0) var<storage, read_write> in_x: array<f32, 1400>;
+@group(0) @binding(1) var<storage, read_write> out_mul: array<f32, 1400>;
 var<workgroup> shared_f32: array<f32, 64>;
 
 var<private> infinity_bits: u32 = 0x7f800000u;
@@ -42,21 +42,21 @@ fn main(
   let column_0 = i32(lane);
   let mul_value = (r * 200);
   let add_value = (mul_value + column_0);
-  let in0_value = in0[add_value];
-  acc0 = max_f32(acc0, in0_value);
+  let in_x_value = in_x[add_value];
+  acc0 = max_f32(acc0, in_x_value);
   let column_64 = i32(lane) + 64;
   let add_value_1 = (mul_value + column_64);
-  let in0_value_1 = in0[add_value_1];
-  acc0 = max_f32(acc0, in0_value_1);
+  let in_x_value_1 = in_x[add_value_1];
+  acc0 = max_f32(acc0, in_x_value_1);
   let column_128 = i32(lane) + 128;
   let add_value_2 = (mul_value + column_128);
-  let in0_value_2 = in0[add_value_2];
-  acc0 = max_f32(acc0, in0_value_2);
+  let in_x_value_2 = in_x[add_value_2];
+  acc0 = max_f32(acc0, in_x_value_2);
   let column_192 = i32(lane) + 192;
   if (column_192 < 200) {
     let add_value_3 = (mul_value + column_192);
-    let in0_value_3 = in0[add_value_3];
-    acc0 = max_f32(acc0, in0_value_3);
+    let in_x_value_3 = in_x[add_value_3];
+    acc0 = max_f32(acc0, in_x_value_3);
   }
   shared_f32[lane] = acc0;
   workgroupBarrier();
@@ -69,16 +69,16 @@ fn main(
   acc0 = shared_f32[0u];
   workgroupBarrier();
   var acc1: f32 = 0.0;
-  let exp_value = exp_f32((in0_value - acc0));
+  let exp_value = exp_f32((in_x_value - acc0));
   acc1 = acc1 + exp_value;
-  let exp_value_1 = exp_f32((in0_value_1 - acc0));
+  let exp_value_1 = exp_f32((in_x_value_1 - acc0));
   acc1 = acc1 + exp_value_1;
-  let exp_value_2 = exp_f32((in0_value_2 - acc0));
+  let exp_value_2 = exp_f32((in_x_value_2 - acc0));
   acc1 = acc1 + exp_value_2;
   if (column_192 < 200) {
     let add_value_4 = (mul_value + column_192);
-    let in0_value_4 = in0[add_value_4];
-    let exp_value_3 = exp_f32((in0_value_4 - acc0));
+    let in_x_value_4 = in_x[add_value_4];
+    let exp_value_3 = exp_f32((in_x_value_4 - acc0));
     acc1 = acc1 + exp_value_3;
   }
   shared_f32[lane] = acc1;
@@ -92,13 +92,13 @@ fn main(
   acc1 = shared_f32[0u];
   workgroupBarrier();
   let reciprocal_value = (1.0 / acc1);
-  out1[add_value] = (exp_value * reciprocal_value);
-  out1[add_value_1] = (exp_value_1 * reciprocal_value);
-  out1[add_value_2] = (exp_value_2 * reciprocal_value);
+  out_mul[add_value] = (exp_value * reciprocal_value);
+  out_mul[add_value_1] = (exp_value_1 * reciprocal_value);
+  out_mul[add_value_2] = (exp_value_2 * reciprocal_value);
   if (column_192 < 200) {
     let add_value_5 = (mul_value + column_192);
-    let in0_value_5 = in0[add_value_5];
-    let exp_value_4 = exp_f32((in0_value_5 - acc0));
-    out1[add_value_5] = (exp_value_4 * reciprocal_value);
+    let in_x_value_5 = in_x[add_value_5];
+    let exp_value_4 = exp_f32((in_x_value_5 - acc0));
+    out_mul[add_value_5] = (exp_value_4 * reciprocal_value);
   }
 }
