@@ -1,5 +1,5 @@
 /** Tensors on the host: what goes into a program and what comes out of it. */
-import { type DType, isFloat } from "../graph/dtype.ts";
+import { type DType, isFloat, isHalf } from "../graph/dtype.ts";
 import { formatShape, type StaticShape, staticSize } from "../graph/shape.ts";
 import { InputError } from "./errors.ts";
 import { bf16Bits, f16Bits } from "./reference/storage.ts";
@@ -158,7 +158,7 @@ function scalarData(port: HostPort, value: number | boolean): HostData {
       );
     }
   }
-  if (dtype === "f16" || dtype === "bf16") return roundedBits(Float32Array.of(number), dtype);
+  if (isHalf(dtype)) return roundedBits(Float32Array.of(number), dtype);
   const data = hostData(dtype, 1);
   data[0] = number;
   return data;
@@ -181,7 +181,7 @@ function unwrap(port: HostPort, value: unknown): unknown {
     }
   }
   if ("dtype" in value && value.dtype !== undefined && value.dtype !== port.dtype) {
-    const rounds = value.dtype === "f32" && (port.dtype === "f16" || port.dtype === "bf16");
+    const rounds = value.dtype === "f32" && isHalf(port.dtype);
     if (!rounds) throw new InputError(`${subject(port)}, but got element type ${value.dtype}`);
   }
   return value.data;
@@ -203,7 +203,7 @@ function arrayData(port: HostPort, data: unknown): HostData {
 function elementsOf(port: HostPort, data: unknown, start: number): HostData {
   const { dtype } = port;
   const fits = data instanceof ARRAYS[dtype];
-  const rounds = (dtype === "f16" || dtype === "bf16") && data instanceof Float32Array;
+  const rounds = isHalf(dtype) && data instanceof Float32Array;
   const booleans = dtype === "bool" && Array.isArray(data);
   if (!fits && !rounds && !booleans) {
     throw new InputError(`${subject(port)}, but got ${nameOf(data)}: wanted ${WANTED[dtype]}`);

@@ -1,5 +1,6 @@
 /** Inputs that come piece by piece: from a file or the network, straight into a program. */
 import { formatShape, staticSize } from "../graph/shape.ts";
+import { isHalf } from "../graph/dtype.ts";
 import { InputError } from "./errors.ts";
 import { type HostData, type HostInputDataOf, type HostPort, toHostPiece } from "./host_array.ts";
 import { quoted } from "./host_tree.ts";
@@ -38,7 +39,7 @@ export function sourcePorts(
       throw new InputError(`There is no input "${path}"${suggestion(path, ports.keys())}`);
     }
     if (found.has(path)) throw new InputError(`The source names input "${path}" twice`);
-    const rounds = dtype === "f32" && (port.dtype === "f16" || port.dtype === "bf16");
+    const rounds = dtype === "f32" && isHalf(port.dtype);
     const wanted = formatShape(port.shape);
     if ((dtype !== port.dtype && !rounds) || formatShape(shape) !== wanted) {
       throw new InputError(

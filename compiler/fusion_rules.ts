@@ -13,6 +13,7 @@ export const FUSION_RULES = {
   merge_contractions_of_shared_operand: "products of one left operand become parts of one kernel",
   attention_kernel: "attention is one kernel that never stores its probabilities",
   attention_gradient_kernel: "attention's gradient is one kernel that recomputes them",
+  widen_on_load: "half floats become f32 where a template reads them",
   fuse_epilogue: "elementwise ops after a matrix product are computed as its results are written",
   fuse_rows: "reductions over rows, and what they need and lead to, are one kernel",
   fuse_columns: "reductions over one space's outer axes, and what follows, are one kernel",

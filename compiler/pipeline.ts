@@ -39,6 +39,8 @@ export interface Pass {
 export interface Target {
   /** Bytes that every buffer's place is a multiple of. */
   readonly alignment: number;
+  /** Whether templates load half floats; otherwise they get copies in f32. */
+  readonly readsHalves?: boolean | undefined;
   /** What the forms of attention cost; one kernel is the form of all where that is not known. */
   readonly attentionCosts?: AttentionCosts | undefined;
   /** The form of attention that was measured to be the faster one, where that was done. */
@@ -130,10 +132,10 @@ export function lowerGraph(traced: GraphModule, options: LowerOptions): Program 
   }
   const pairs = donatedPaths(module, options.donate ?? {});
   const written = ownOutputs(outputsBehindReshapes(module), pairs);
-  const { alignment, bytesOf } = options.target;
+  const { alignment, bytesOf, readsHalves } = options.target;
   const schedule = (graph: OwnedOutputs, arenaLimit = memoryLimit): Scheduled => {
     const rules = report.copy();
-    const { kernels } = scheduleModule(graph.module, graph.overwrites, rules);
+    const { kernels } = scheduleModule(graph.module, graph.overwrites, rules, readsHalves);
     const memory = { alignment, rules, memoryLimit: arenaLimit };
     const steps = groupKernels(kernels, graph, memory);
     const assembled = assembleProgram(graph.module, steps, graph.overwrites, memory);

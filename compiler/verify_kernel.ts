@@ -20,6 +20,7 @@ import type {
   Statement,
   VectorOperand,
 } from "./loop_ir.ts";
+import { type DType, isFloat } from "../graph/dtype.ts";
 import { sizeIn } from "./sizes.ts";
 import { scalarType } from "./lower/values.ts";
 import { isComparison } from "./scalar_ops.ts";
@@ -217,7 +218,7 @@ class KernelChecker {
     this.elements(operand, strides.flat(), sizes.flat(), "read");
   }
 
-  /** A template's operand or result: f32 elements of a buffer that it may use so. */
+  /** A template's operand or result: elements of a buffer that it may use so; results are f32. */
   elements(
     { buffer, offset }: OperandBase,
     strides: readonly number[],
@@ -225,8 +226,9 @@ class KernelChecker {
     use: Use,
   ): void {
     const declared = this.#buffers[buffer];
-    if (declared?.access !== use || declared.dtype !== "f32") {
-      this.fail(`${use}s buffer ${buffer}, which is no f32 that it only ${use}s`);
+    const isTyped = use === "read" ? isFloat : isF32;
+    if (declared?.access !== use || !isTyped(declared.dtype)) {
+      this.fail(`${use}s buffer ${buffer}, which is no float that it only ${use}s`);
     }
     if (strides.length !== sizes.length) {
       this.fail(`has an operand in ${declared.name} whose strides do not match its axes`);
@@ -297,4 +299,8 @@ class KernelChecker {
   fail(problem: string): never {
     throw new VerifyError(`Kernel ${this.#kernel} ${problem}`);
   }
+}
+
+function isF32(dtype: DType): boolean {
+  return dtype === "f32";
 }

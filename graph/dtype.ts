@@ -27,6 +27,11 @@ export function isFloat(dtype: DType): dtype is FloatDType {
   return dtype === "f32" || dtype === "f16" || dtype === "bf16";
 }
 
+/** Whether an element has 16 bits. */
+export function isHalf(dtype: DType): dtype is "f16" | "bf16" {
+  return dtype === "f16" || dtype === "bf16";
+}
+
 /** Whether the element type is a whole number. */
 export function isInteger(dtype: DType): dtype is IntegerDType {
   return dtype === "i32" || dtype === "u32";

@@ -1,5 +1,6 @@
 /** Parameters before they have values: their shapes, and how their first values are drawn. */
 import { type MapTree, mapTree, spec, type TensorSpec } from "../graph/mod.ts";
+import { staticSize } from "../graph/shape.ts";
 import type { Initializer } from "./initializers.ts";
 import { hostFoldIn, hostKey, hostWords } from "./random_words.ts";
 
@@ -16,7 +17,7 @@ export class ParameterDeclaration {
 
   /** Numbers in it. */
   get size(): number {
-    return this.shape.reduce((total, size) => total * size, 1);
+    return staticSize(this.shape);
   }
 }
 

@@ -12,6 +12,7 @@ import type {
   Statement,
 } from "../../compiler/loop_ir.ts";
 import { type PlainLoopKernel, withSizes } from "../../compiler/sizes.ts";
+import { isHalf } from "../../graph/dtype.ts";
 import { interpretAttention, interpretAttentionGrad } from "./attention_interpreter.ts";
 import { type BoundBuffer, Environment } from "./expression_interpreter.ts";
 import { interpretMatmul } from "./matmul_interpreter.ts";
@@ -76,8 +77,8 @@ function checkData(kernel: Kernel, declared: KernelBuffer, data: BufferData): vo
       `Buffer ${name} of kernel ${kernel.name} has ${elements} elements, its memory ${data.length}`,
     );
   }
-  const isHalf = dtype === "f16" || dtype === "bf16";
-  if (data instanceof Uint16Array ? !isHalf : isHalf && !(data instanceof Float64Array)) {
+  const holdsHalves = isHalf(dtype);
+  if (data instanceof Uint16Array ? !holdsHalves : holdsHalves && !(data instanceof Float64Array)) {
     throw new TypeError(
       `Buffer ${name} of kernel ${kernel.name} is ${dtype}, its memory ${data.constructor.name}`,
     );

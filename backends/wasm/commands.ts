@@ -8,6 +8,7 @@ import { sizeIn } from "../../compiler/sizes.ts";
 import type { AddressType } from "./address_instructions.ts";
 import { controlBytes } from "./barrier.ts";
 import type { EmittedKernel, KernelPhase } from "./templates/template.ts";
+import { roundUp } from "./templates/template.ts";
 
 /** Byte addresses in a program's memory. */
 export interface MemoryLayout {
@@ -236,18 +237,14 @@ export function layoutMemory(
 ): MemoryLayout {
   const commandsBytes = commands.reduce((total, command) => total + bytesOf(command), 0);
   const most = (bytes: (kernel: EmittedKernel<Size>) => number): number =>
-    aligned(emitted.reduce((largest, kernel) => Math.max(largest, bytes(kernel)), 0));
+    roundUp(Math.max(0, ...emitted.map(bytes)), ALIGNMENT);
   const privateStride = most((kernel) => kernel.privateScratchBytes);
   const commandsStart = controlBytes(threads);
-  const privateScratch = aligned(commandsStart + commandsBytes);
+  const privateScratch = roundUp(commandsStart + commandsBytes, ALIGNMENT);
   const sharedScratch = privateScratch + threads * privateStride;
   const arena = sharedScratch + most((kernel) => kernel.sharedScratchBytes);
   const bytes = arena + program.arenaBytes;
   return { commands: commandsStart, privateScratch, privateStride, sharedScratch, arena, bytes };
-}
-
-function aligned(bytes: number): number {
-  return Math.ceil(bytes / ALIGNMENT) * ALIGNMENT;
 }
 
 function bytesOf({ bounds, member }: DraftCommand): number {

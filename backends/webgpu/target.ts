@@ -22,7 +22,12 @@ export function gpuTarget(
   };
   const { alignment, attentionCosts } = capabilities;
   // Without a limit nobody asks, and to place a large program takes its time.
-  return { alignment, attentionCosts, ...(memoryLimit === undefined ? {} : { bytesOf }) };
+  return {
+    alignment,
+    attentionCosts,
+    readsHalves: true,
+    ...(memoryLimit === undefined ? {} : { bytesOf }),
+  };
 }
 
 /** The program with all memory that its kernels share beside its own. */

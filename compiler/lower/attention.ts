@@ -1,6 +1,6 @@
 /** Lowers attention to its template. */
 import type { Node } from "../../graph/node.ts";
-import { staticShape } from "../../graph/shape.ts";
+import { staticShape, staticSize } from "../../graph/shape.ts";
 import {
   attentionOperands,
   type AttentionResult,
@@ -16,7 +16,7 @@ import type {
 } from "../loop_ir.ts";
 import type { KernelPlan } from "../schedule/stores.ts";
 import { KernelBuilder, type LoweredKernel } from "./kernel_builder.ts";
-import { requiredView } from "./matmul.ts";
+import { type OperandReading, requiredView } from "./matmul.ts";
 import { describeKernel } from "./names.ts";
 import { numberAttr, operandOf } from "./attributes.ts";
 import { ownStrides } from "./views.ts";
@@ -24,22 +24,22 @@ import { ownStrides } from "./views.ts";
 /** Makes operands of nodes, over one kernel's buffers. */
 export class Operands {
   readonly #builder: KernelBuilder;
-  readonly #copies: ReadonlySet<Node>;
+  readonly #reading: OperandReading;
 
-  constructor(builder: KernelBuilder, copies: ReadonlySet<Node>) {
+  constructor(builder: KernelBuilder, reading: OperandReading) {
     this.#builder = builder;
-    this.#copies = copies;
+    this.#reading = reading;
   }
 
   /** A [batch..., rows, columns] operand that is read. */
   matrix(node: Node): MatrixOperand {
-    const { base, offset, strides } = requiredView(node, this.#copies);
+    const { base, offset, strides } = requiredView(node, this.#reading);
     return { buffer: this.#builder.read(base), offset, ...matrixStrides(strides) };
   }
 
   /** A [batch..., rows] operand that is read. */
   vector(node: Node): VectorOperand {
-    const { base, offset, strides } = requiredView(node, this.#copies);
+    const { base, offset, strides } = requiredView(node, this.#reading);
     return { buffer: this.#builder.read(base), offset, ...vectorStrides(strides) };
   }
 
@@ -52,7 +52,7 @@ export class Operands {
 
   #columns(node: Node | undefined): ColumnOperand | undefined {
     if (node === undefined) return undefined;
-    const { base, offset, strides } = requiredView(node, this.#copies);
+    const { base, offset, strides } = requiredView(node, this.#reading);
     return { buffer: this.#builder.read(base), offset, columnStride: strides[0] ?? 0 };
   }
 
@@ -105,7 +105,7 @@ export function attentionSizes(node: Node, q: Node, k: Node, v: Node | undefined
 export function sizeText(
   { batch, queries, keys, depth }: Pick<AttentionShape, "batch" | "queries" | "keys" | "depth">,
 ): string {
-  return [batch.reduce((total, extent) => total * extent, 1), queries, keys, depth].join("x");
+  return [staticSize(batch), queries, keys, depth].join("x");
 }
 
 export function storedAs(plan: KernelPlan, result: AttentionResult): Node | undefined {
@@ -113,9 +113,9 @@ export function storedAs(plan: KernelPlan, result: AttentionResult): Node | unde
 }
 
 /** The kernel of an `attention` cluster. */
-export function lowerAttention(plan: KernelPlan, copies: ReadonlySet<Node>): LoweredKernel {
+export function lowerAttention(plan: KernelPlan, reading: OperandReading): LoweredKernel {
   const builder = new KernelBuilder();
-  const operands = new Operands(builder, copies);
+  const operands = new Operands(builder, reading);
   const out = storedAs(plan, "out");
   const logSumExp = storedAs(plan, "logSumExp");
   const node = out ?? logSumExp;

@@ -6,6 +6,7 @@ import type { KernelPlan } from "../schedule/stores.ts";
 import { attentionSizes, Operands, sizeText, storedAs } from "./attention.ts";
 import { operandOf } from "./attributes.ts";
 import { KernelBuilder, type LoweredKernel } from "./kernel_builder.ts";
+import type { OperandReading } from "./matmul.ts";
 import { describeKernel } from "./names.ts";
 
 /** What flows back to a norm's vectors, where that is wanted. */
@@ -21,9 +22,9 @@ function normGrad(
 }
 
 /** The kernel of an `attentionGrad` cluster. */
-export function lowerAttentionGrad(plan: KernelPlan, copies: ReadonlySet<Node>): LoweredKernel {
+export function lowerAttentionGrad(plan: KernelPlan, reading: OperandReading): LoweredKernel {
   const builder = new KernelBuilder();
-  const operands = new Operands(builder, copies);
+  const operands = new Operands(builder, reading);
   const node = plan.stores[0];
   if (node === undefined) throw new TypeError("An attention gradient cluster stores nothing");
   const [q, k, v] = [operandOf(node, 0), operandOf(node, 1), operandOf(node, 2)];

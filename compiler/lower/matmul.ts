@@ -1,10 +1,10 @@
 /** Lowers a contraction, with the elementwise ops that joined it as its epilogue, to the template. */
 import type { Node } from "../../graph/node.ts";
 import { termsOf } from "../../graph/ops/contract_sum.ts";
-import { staticShape } from "../../graph/shape.ts";
+import { staticShape, staticSize } from "../../graph/shape.ts";
 import { flatten, Index } from "../index_expr.ts";
 import type { Expr, MatmulAxis, MatmulOperand, MatmulTerm, Statement } from "../loop_ir.ts";
-import { isView } from "../schedule/access.ts";
+import { isView, isWidening } from "../schedule/access.ts";
 import type { KernelPlan } from "../schedule/stores.ts";
 import { KernelBuilder, type LoweredKernel, storesAfterValues } from "./kernel_builder.ts";
 import { describeKernel } from "./names.ts";
@@ -28,14 +28,27 @@ function contractionLetters(node: Node): ContractionLetters {
   return { left: [...left], right: [...right], out: [...out] };
 }
 
-/** The operand as strides; `copies` are views that have a buffer of their own. */
-export function templateView(node: Node, copies: ReadonlySet<Node>): StridedView | undefined {
-  return stridedView(node, (at) => isView(at) && !copies.has(at));
+/** How templates get at their operands. */
+export interface OperandReading {
+  /** Views and casts that have a buffer of their own. */
+  readonly copies: ReadonlySet<Node>;
+  /** Whether half floats are widened as they are loaded. */
+  readonly readsHalves: boolean;
+}
+
+/** Whether templates read what the node is made of in its stead. */
+export function isSeenThrough(node: Node, { copies, readsHalves }: OperandReading): boolean {
+  return (isView(node) || (readsHalves && isWidening(node))) && !copies.has(node);
+}
+
+/** The operand as strides over what is in memory. */
+export function templateView(node: Node, reading: OperandReading): StridedView | undefined {
+  return stridedView(node, (at) => isSeenThrough(at, reading));
 }
 
 /** The same, where it is known to work. */
-export function requiredView(node: Node, copies: ReadonlySet<Node>): StridedView {
-  const view = templateView(node, copies);
+export function requiredView(node: Node, reading: OperandReading): StridedView {
+  const view = templateView(node, reading);
   if (view === undefined) throw new TypeError(`${node} is no strided view of a buffer`);
   return view;
 }
@@ -44,7 +57,7 @@ export function requiredView(node: Node, copies: ReadonlySet<Node>): StridedView
 export function lowerMatmul(
   plan: KernelPlan,
   isHeld: (node: Node) => boolean,
-  copies: ReadonlySet<Node>,
+  reading: OperandReading,
 ): LoweredKernel {
   const node = [...plan.cluster.members.keys()].find((member) => member.op.kind === "contract");
   const [first] = node === undefined ? [] : termsOf(node);
@@ -60,11 +73,11 @@ export function lowerMatmul(
       variable: axisVariable(letter),
       extent: shape[letters.out.indexOf(letter)] ?? 1,
     }));
-  const terms = termsOf(node).map((term) => lowerTerm(term, copies, builder));
+  const terms = termsOf(node).map((term) => lowerTerm(term, reading, builder));
   const epilogue = buildEpilogue(plan, node, letters, isHeld, builder);
   const { buffers, bindings, writes } = builder.finish();
   const result = { batch: axes(roles.batch), m: axes(roles.m), n: axes(roles.n) };
-  const depth = terms.map(({ k }) => k.reduce((total, extent) => total * extent, 1)).join("+");
+  const depth = terms.map(({ k }) => staticSize(k)).join("+");
   const size = [result.batch, result.m, result.n].map(extentOf).join("x");
   return {
     kernel: {
@@ -82,14 +95,14 @@ export function lowerMatmul(
 /** One product: a contraction's operands as the sides of the template. */
 function lowerTerm(
   contraction: Node,
-  copies: ReadonlySet<Node>,
+  reading: OperandReading,
   builder: KernelBuilder,
 ): MatmulTerm {
   const letters = contractionLetters(contraction);
   const swapped = innermostIsLeft(letters, staticShape(contraction.shape));
   const roles = letterRoles(letters, swapped);
-  const a = requiredView(operandOf(contraction, swapped ? 1 : 0), copies);
-  const b = requiredView(operandOf(contraction, swapped ? 0 : 1), copies);
+  const a = requiredView(operandOf(contraction, swapped ? 1 : 0), reading);
+  const b = requiredView(operandOf(contraction, swapped ? 0 : 1), reading);
   const extents = letterExtents(contraction, letters);
   return {
     a: operandAlong(a, builder.read(a.base), roles.inA, roles.m, roles),

@@ -2,7 +2,7 @@
  * From graph nodes to loop IR expressions: the value of a node at an index, computed in place from
  * what is in memory. Movement ops become index arithmetic here.
  */
-import type { DType } from "../../graph/dtype.ts";
+import { type DType, isHalf } from "../../graph/dtype.ts";
 import type { Node } from "../../graph/node.ts";
 import { staticShape, staticSize } from "../../graph/shape.ts";
 import { Index, integerConstant, unflatten } from "../index_expr.ts";
@@ -21,7 +21,7 @@ export interface ValueSource {
 
 /** The type that arithmetic on a storage type is done in. */
 export function scalarType(dtype: DType): ScalarType {
-  return dtype === "f16" || dtype === "bf16" ? "f32" : dtype;
+  return isHalf(dtype) ? "f32" : dtype;
 }
 
 /** A constant of the type. */
@@ -114,7 +114,7 @@ export class ValueBuilder {
   #cast(node: Node, indices: readonly Index[], type: ScalarType): Expr {
     const value = convert(this.#operand(node, 0, indices), type);
     const { dtype } = node;
-    if (dtype !== "f16" && dtype !== "bf16") return value;
+    if (!isHalf(dtype)) return value;
     return { kind: "roundTo", type: "f32", storage: dtype, a: value };
   }
 

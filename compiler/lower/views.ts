@@ -11,6 +11,7 @@ export function movedIndices(view: Node, input: Node, indices: readonly Index[])
   switch (view.op.name) {
     case "stopGradient":
     case "recompute":
+    case "cast":
       return [...indices];
     case "reshape":
       return unflatten(flatten(indices, to), from);

@@ -8,14 +8,14 @@ import { contractRecord, parseSpec } from "../../graph/ops/contract.ts";
 import { reshape } from "../../graph/ops/mod.ts";
 import { staticShape } from "../../graph/shape.ts";
 import { operandOf } from "../lower/attributes.ts";
-import { templateView } from "../lower/matmul.ts";
+import { type OperandReading, templateView } from "../lower/matmul.ts";
 import { type GraphModule, rewriteModule } from "../module.ts";
 import type { RuleReport } from "../report.ts";
 import { bytesOf } from "../schedule/access.ts";
 
 const RULE = "split_contracted_axes";
 
-const NO_COPIES: ReadonlySet<Node> = new Set();
+const WHERE_IT_IS: OperandReading = { copies: new Set(), readsHalves: false };
 
 /** The module with such contractions rewritten. */
 export function splitContractedAxes(module: GraphModule, report: RuleReport): GraphModule {
@@ -29,12 +29,12 @@ export function splitContractedAxes(module: GraphModule, report: RuleReport): Gr
 /** The contraction over the axes of what the operand is a reshape of, where that saves a copy. */
 function splitOperand(node: Node, position: 0 | 1, report: RuleReport): Node | undefined {
   const operand = operandOf(node, position);
-  if (operand.op.name !== "reshape" || templateView(operand, NO_COPIES) !== undefined) {
+  if (operand.op.name !== "reshape" || templateView(operand, WHERE_IT_IS) !== undefined) {
     return undefined;
   }
   const source = operandOf(operand, 0);
   const factors = axisFactors(staticShape(operand.shape), staticShape(source.shape));
-  if (templateView(source, NO_COPIES) === undefined || factors === undefined) {
+  if (templateView(source, WHERE_IT_IS) === undefined || factors === undefined) {
     const shapes = `[${source.shape.join(", ")}] to [${operand.shape.join(", ")}]`;
     report.refused(RULE, node, `its operand's axes do not come apart: ${shapes}`);
     return undefined;

@@ -2,7 +2,7 @@
  * How an op reads what another computes, seen through the movement ops between them: element for
  * element, one value a row, or otherwise.
  */
-import { bytesPerElement } from "../../graph/dtype.ts";
+import { bytesPerElement, isHalf } from "../../graph/dtype.ts";
 import { type Node, topologicalOrder } from "../../graph/node.ts";
 import { isRecompute } from "../../graph/ops/checkpoint.ts";
 import { staticShape, staticSize } from "../../graph/shape.ts";
@@ -21,6 +21,12 @@ const VIEWS = new Set([
 /** Whether the node only renames elements of its input. */
 export function isView(node: Node): boolean {
   return VIEWS.has(node.op.name);
+}
+
+/** Whether the node is its input's half floats as f32: each has the same value in both. */
+export function isWidening(node: Node): boolean {
+  if (node.op.name !== "cast" || node.dtype !== "f32") return false;
+  return node.inputs.some(({ dtype }) => isHalf(dtype));
 }
 
 /** The operands whose values the node is made of: all but what a recomputation waits for. */

@@ -3,10 +3,11 @@ import type { Node } from "../../graph/node.ts";
 import { staticShape } from "../../graph/shape.ts";
 import { operandOf } from "../lower/attributes.ts";
 import type { FusionRule } from "../fusion_rules.ts";
+import { isSeenThrough, type OperandReading } from "../lower/matmul.ts";
 import type { RuleReport } from "../report.ts";
-import { bytesOf, sizeOf } from "./access.ts";
+import { bytesOf, isWidening, sizeOf } from "./access.ts";
 import type { Cluster, Clustering } from "./cluster.ts";
-import { isAttentionForward } from "./ops.ts";
+import { isAttentionForward, isTemplate } from "./ops.ts";
 import type { KernelPlan, StorePlan } from "./stores.ts";
 
 /** Reports what each kernel has in it that would else be a kernel, and what is one all the same. */
@@ -33,6 +34,26 @@ export function reportFusion(clustering: Clustering, plan: StorePlan, rules: Rul
   }
   for (const [node, reason] of plan.refusals) {
     rules.refused("recompute_cheap_values", node, reason);
+  }
+}
+
+export const WIDEN_ON_LOAD = "widen_on_load";
+
+/** Reports the half floats that templates read, or get copies of. */
+export function reportWidening(
+  nodes: readonly Node[],
+  { copies, readsHalves }: OperandReading,
+  rules: RuleReport,
+): void {
+  const casts = new Set<Node>();
+  for (let at of nodes.filter(isTemplate).flatMap(({ inputs }) => inputs)) {
+    for (; isSeenThrough(at, { copies, readsHalves: true }); at = operandOf(at, 0)) {
+      if (isWidening(at)) casts.add(at);
+    }
+  }
+  for (const cast of casts) {
+    if (readsHalves) rules.applied(WIDEN_ON_LOAD, cast, "are never stored", trafficOf([cast]));
+    else rules.refused(WIDEN_ON_LOAD, cast, "this backend reads f32");
   }
 }
 

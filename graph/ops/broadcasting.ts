@@ -1,5 +1,5 @@
 /** How operands are brought to one element type and one shape before an elementwise op. */
-import { type DType, isFloat } from "../dtype.ts";
+import { type DType, isFloat, isHalf } from "../dtype.ts";
 import { DTypeError, ShapeError } from "../errors.ts";
 import { makeNode, type Node, Tensor } from "../node.ts";
 import type { Attrs, OpRecord } from "../op.ts";
@@ -101,9 +101,7 @@ function fitsWhole(value: number, dtype: DType): boolean {
  * of type f32 back.
  */
 export function inArithmetic(operands: readonly Node[], build: (operands: Node[]) => Node): Node {
-  const storage = operands.map((operand) => operand.dtype).find((dtype) =>
-    dtype === "f16" || dtype === "bf16"
-  );
+  const storage = operands.map((operand) => operand.dtype).find(isHalf);
   if (storage === undefined) return build([...operands]);
   const result = build(
     operands.map((operand) => operand.dtype === storage ? cast(operand, "f32") : operand),

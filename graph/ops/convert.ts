@@ -1,5 +1,5 @@
 /** Changes of element type, the choice between two tensors, and the end of a gradient. */
-import { type DType, isFloat } from "../dtype.ts";
+import { type DType, isFloat, isHalf } from "../dtype.ts";
 import { DTypeError, ShapeError } from "../errors.ts";
 import { makeNode, type Node, Tensor } from "../node.ts";
 import { defineOp } from "../op.ts";
@@ -44,7 +44,7 @@ export const castRecord = defineOp<{ readonly dtype: DType }>({
 });
 
 function castValue(value: number, from: DType, to: DType): number {
-  if (to === "f16" || to === "bf16") return roundToFormat(value, to);
+  if (isHalf(to)) return roundToFormat(value, to);
   if (!isFloat(from) || (to !== "i32" && to !== "u32")) return wrap(to, value);
   const [low, high] = to === "i32" ? [-(2 ** 31), 2 ** 31 - 1] : [0, 2 ** 32 - 1];
   return Number.isNaN(value) ? 0 : Math.min(Math.max(Math.trunc(value), low), high) + 0;

@@ -1,6 +1,6 @@
 /** Nodes without operands: inputs, constants, counters and the sizes of symbolic dims. */
 import type { DType } from "../dtype.ts";
-import { isFloat } from "../dtype.ts";
+import { isFloat, isHalf } from "../dtype.ts";
 import { makeNode, type Node, type Tensor, type TensorType } from "../node.ts";
 import { defineOp, type NotDifferentiable } from "../op.ts";
 import { type Dim, formatShape, type Shape, type StaticShape, staticSize } from "../shape.ts";
@@ -141,7 +141,7 @@ function constantNode(value: ConstantValue, options: ConstantOptions): Node {
         `wanted ${staticSize(shape)}`,
     );
   }
-  if (dtype === "f16" || dtype === "bf16") {
+  if (isHalf(dtype)) {
     const data = Float32Array.from(values);
     return cast(makeNode(constantRecord, [], { dtype: "f32", shape, data }), dtype);
   }

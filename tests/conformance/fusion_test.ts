@@ -31,6 +31,9 @@ const TOLERANCE = 5e-6;
 const GPU_TOLERANCE = 8e-6;
 const LEAST = 0.1;
 
+/** The interpreter's templates read whatever lies in a buffer. */
+const TARGET = { alignment: 64, readsHalves: true } as const;
+
 type Outputs = Readonly<Record<string, Tensor>>;
 type Results = ReadonlyMap<string, ArrayLike<number>>;
 
@@ -80,8 +83,8 @@ const onProcessors: RunBothWays = async (graph, fusion) => {
   const outputs = Object.fromEntries(graph.outputs);
   const { attention } = graph;
   found.set("interpreted", {
-    fused: interpret(lowered(outputs, { attention }), graph.values),
-    unfused: interpret(lowered(outputs, { attention, fusion }), graph.values),
+    fused: interpret(lowered(outputs, { attention, target: TARGET }), graph.values),
+    unfused: interpret(lowered(outputs, { attention, fusion, target: TARGET }), graph.values),
   });
   for (const threads of [1, 2]) {
     const name = `on WASM with ${threads} threads`;
@@ -100,9 +103,9 @@ function count(
   [kernels, unfusedCount]: FusedCount,
   { rules, attention = "fused" }: FusionCase,
 ): Program {
-  const program = lowered(outputs, { attention });
+  const program = lowered(outputs, { attention, target: TARGET });
   assertEquals(kindsOf(program), kernels);
-  const unfused = lowered(outputs, { attention, fusion: { off: rules } });
+  const unfused = lowered(outputs, { attention, fusion: { off: rules }, target: TARGET });
   assertEquals(kernelsRun(unfused).length, unfusedCount);
   return program;
 }

@@ -3,9 +3,12 @@ import { backendOn } from "../../backends/webgpu/backend.ts";
 import { sharedDevice } from "../../backends/webgpu/device.ts";
 import { bf16Value, f16Value, roundToStorage } from "../../backends/reference/storage.ts";
 import { compile } from "../../backends/compile.ts";
-import { cast, spec, trace } from "../../graph/mod.ts";
+import { cast, contract, reshape, spec, trace } from "../../graph/mod.ts";
 import { assertEquals } from "../support/assert.ts";
-import { gpuTest } from "../support/gpu.ts";
+import { checkRun } from "../support/attention_graphs.ts";
+import { gpuTest, gpuWithoutCosts } from "../support/gpu.ts";
+import { graphsOfHalves } from "../support/half_graphs.ts";
+import { runOn } from "../support/run_graph.ts";
 
 const PATTERNS = 65536;
 
@@ -23,6 +26,31 @@ function numbersAround(valueOf: (bits: number) => number): Float32Array<ArrayBuf
   return numbers;
 }
 
+/** The least normal f32: a GPU's arithmetic may take less for zero. */
+const LEAST_NORMAL = 2 ** -126;
+
+/** Whether this is what a sum that began at 0 became by adding a value, once. */
+function isProduct(found: number, value: number): boolean {
+  const mayBeZero = Math.abs(value) < LEAST_NORMAL;
+  return Object.is(found, value + 0) || (mayBeZero && found === 0);
+}
+
+const TIGHT = { maxStorageBufferBindingSize: 4096, minStorageBufferOffsetAlignment: 32 };
+
+for (const [device, limits] of Object.entries({ "": {}, ", cut in pieces": TIGHT })) {
+  gpuTest(`webgpu: templates read half floats as they lie${device}`, async () => {
+    const { capabilities } = await sharedDevice();
+    const types = new Set([true, false].map((f16) => f16 && capabilities.f16));
+    for (const f16 of types) {
+      const backend = await gpuWithoutCosts(limits, { f16 });
+      for (const [name, y] of Object.entries(graphsOfHalves())) {
+        const outputs = { [name]: y };
+        await checkRun((graph) => runOn(backend, graph), outputs, 5e-6);
+      }
+    }
+  });
+}
+
 for (const dtype of ["f16", "bf16"] as const) {
   const valueOf = dtype === "f16" ? f16Value : bf16Value;
   for (const f16 of dtype === "f16" ? [true, false] : [false]) {
@@ -31,8 +59,16 @@ for (const dtype of ["f16", "bf16"] as const) {
       const gpu = await sharedDevice();
       const capabilities = { ...gpu.capabilities, f16: f16 && gpu.capabilities.f16 };
       const graph = trace(
-        { halves: spec(dtype, [PATTERNS]), numbers: spec("f32", [4 * PATTERNS]) },
-        ({ halves, numbers }) => ({ read: cast(halves, "f32"), rounded: cast(numbers, dtype) }),
+        {
+          halves: spec(dtype, [PATTERNS]),
+          numbers: spec("f32", [4 * PATTERNS]),
+          one: spec("f32", [1, 1]),
+        },
+        ({ halves, numbers, one }) => ({
+          read: cast(halves, "f32"),
+          multiplied: contract("m k, k n -> n m", one, reshape(cast(halves, "f32"), [1, PATTERNS])),
+          rounded: cast(numbers, dtype),
+        }),
       );
       using program = await compile(graph, {
         backend: backendOn(gpu, { capabilities }),
@@ -40,16 +76,20 @@ for (const dtype of ["f16", "bf16"] as const) {
       });
       const halves = Uint16Array.from({ length: PATTERNS }, (_, pattern) => pattern);
       const numbers = numbersAround(valueOf);
-      const { read, rounded } = await program.run({ halves, numbers });
+      const one = Float32Array.of(1);
+      const { read, multiplied, rounded } = await program.run({ halves, numbers, one });
       const wrong = {
         read: [...halves].filter((pattern) =>
           !Object.is(read.data[pattern], Math.fround(valueOf(pattern)))
+        ),
+        multiplied: [...halves].filter((pattern) =>
+          !isProduct(multiplied.data[pattern] ?? 0, valueOf(pattern))
         ),
         rounded: [...numbers].filter((value, at) =>
           !Object.is(valueOf(rounded.data[at] ?? 0), roundToStorage(value, dtype))
         ),
       };
-      assertEquals(wrong, { read: [], rounded: [] });
+      assertEquals(wrong, { read: [], multiplied: [], rounded: [] });
     });
   }
 }

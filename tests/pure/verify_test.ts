@@ -263,7 +263,7 @@ Deno.test("a matmul kernel is rejected: strides that are not one an axis, a resu
   assertThrows(
     () => verifyKernel(withPart(kernel, { terms: result })),
     VerifyError,
-    "reads buffer 2, which is no f32 that it only reads",
+    "reads buffer 2, which is no float that it only reads",
   );
 });
 
@@ -297,7 +297,7 @@ Deno.test("an attention kernel is rejected: an operand that leaves its buffer", 
   assertThrows(
     () => verifyKernel({ ...kernel, out: { ...kernel.q } }),
     VerifyError,
-    "writes buffer 0, which is no f32 that it only writes",
+    "writes buffer 0, which is no float that it only writes",
   );
 });
 
@@ -335,7 +335,7 @@ Deno.test("an attention kernel is rejected: a norm that is none", () => {
   assertThrows(
     () => verifyKernel({ ...backward, queryNormGrad: backward.queryNorm }),
     VerifyError,
-    "writes buffer 6, which is no f32 that it only writes",
+    "writes buffer 6, which is no float that it only writes",
   );
 });
 

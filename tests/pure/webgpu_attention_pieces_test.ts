@@ -25,7 +25,7 @@ async function checkInPieces(
     outputs,
     TOLERANCE,
   );
-  const target = { alignment: capabilities.alignment };
+  const target = { alignment: capabilities.alignment, readsHalves: true };
   const program = withWorkspaces(lowerGraph(moduleOf(outputs), { target }), target);
   // The shaders can be written, too.
   assembleGpu(program, capabilities);

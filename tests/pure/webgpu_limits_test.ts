@@ -163,7 +163,10 @@ function checkProgram(
 ): void {
   const least = gpuCapabilities({ limits: { minStorageBufferOffsetAlignment: chosen.alignment } });
   const { alignment } = least;
-  const program = withWorkspaces(lowerGraph(graph, { target: { alignment } }), least);
+  const program = withWorkspaces(
+    lowerGraph(graph, { target: { alignment, readsHalves: true } }),
+    least,
+  );
   const share = (part: number) => Math.ceil(program.arenaBytes * part) + 2 * alignment;
   const limits: GpuLimits = {
     maxBufferSize: share(chosen.bufferShare),

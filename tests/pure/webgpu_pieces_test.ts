@@ -2,6 +2,7 @@
 import { assembleGpu } from "../../backends/webgpu/assemble.ts";
 import { gpuCapabilities, type GpuLimits } from "../../backends/webgpu/capabilities.ts";
 import { Intervals } from "../../backends/webgpu/pieces/intervals.ts";
+import { gpuTarget } from "../../backends/webgpu/target.ts";
 import { withWorkspaces } from "../../backends/webgpu/workspace.ts";
 import type { Piece } from "../../backends/webgpu/pieces/placement.ts";
 import { gradients } from "../../compiler/autodiff.ts";
@@ -16,6 +17,7 @@ import type { VitConfig } from "../../models/config.ts";
 import * as g from "../../graph/mod.ts";
 import { assert, assertEquals, assertThrows } from "../support/assert.ts";
 import fc from "../support/fast_check.ts";
+import { graphsOfHalves } from "../support/half_graphs.ts";
 import { piecesOf, runInPieces } from "../support/interpret_pieces.ts";
 import { binary, variable, whole } from "../support/loop_ir.ts";
 import { moduleOf } from "../support/lowered.ts";
@@ -58,7 +60,7 @@ function piecesFor(
   const capabilities = gpuCapabilities({
     limits: { minStorageBufferOffsetAlignment: 32, ...limits },
   });
-  const target = { alignment: capabilities.alignment };
+  const target = { alignment: capabilities.alignment, readsHalves: true };
   const program = lowerGraph(moduleOf(outputs), { target });
   assertEquals(program.steps.length, 1);
   return piecesOf(program, capabilities).pieces;
@@ -151,6 +153,20 @@ Deno.test("webgpu: both ends of what is larger than all bindings are read at onc
     const pieces = piecesFor({ y }, limits);
     assert(pieces.length > 1, `${name}: ${pieces.length} pieces`);
   }
+});
+
+Deno.test("webgpu: half floats that templates read are cut as f32 are", async () => {
+  const limits = { maxStorageBufferBindingSize: 1024, minStorageBufferOffsetAlignment: 32 };
+  const capabilities = gpuCapabilities({ limits });
+  const graphs = Object.entries(graphsOfHalves());
+  let count = 0;
+  for (const [name, y] of graphs) {
+    await checkRun((graph) => Promise.resolve(runInPieces(graph, capabilities)), { y }, 1e-6);
+    const program = lowerGraph(moduleOf({ y }), { target: gpuTarget(capabilities) });
+    assert(program.explanation?.count("widen_on_load"), name);
+    count += piecesOf(program, capabilities).pieces.length;
+  }
+  assert(count > 2 * graphs.length, `${count} pieces`);
 });
 
 Deno.test("webgpu: sums into places that are read from memory are cut by the places", async () => {

@@ -78,6 +78,13 @@ const GOLDEN: Readonly<Record<string, () => Record<string, g.Node>>> = {
       0,
     ),
   }),
+  product_of_half_floats: () => ({
+    y: g.contract(
+      "b i, i o -> b o",
+      g.cast(g.input("x", "f16", [8, 16]), "f32"),
+      g.cast(g.input("w", "bf16", [16, 8]), "f32"),
+    ),
+  }),
   dense_in_software: () => dense(64, 256),
   dense_on_gpu: () => dense(2048, 1024),
 };
@@ -92,6 +99,7 @@ function dense(rows: number, columns: number): Record<string, g.Node> {
 /** Devices that have more than the least. */
 const DEVICES: Readonly<Record<string, GpuCapabilities>> = {
   half_floats_of_a_type: gpuCapabilities({ f16: true }),
+  product_of_half_floats: gpuCapabilities({ f16: true }),
   norm_in_subgroups: gpuCapabilities({
     subgroups: { directive: false, minSize: 32, maxSize: 32 },
   }),

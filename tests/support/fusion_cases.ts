@@ -284,6 +284,13 @@ const otherCases: readonly FusionCase[] = [
 /** What must stay apart. */
 export const REFUSED_CASES: readonly RefusedCase[] = [
   {
+    name: "half floats where templates load f32",
+    results: { y: g.matmul(residual, g.cast(g.input("halves", "f16", [8, 8]), "f32")) },
+    rule: "widen_on_load",
+    kernels: "matmul rows",
+    because: "reads f32",
+  },
+  {
     name: "a sum of products, one of which is a result",
     results: (() => {
       const second = g.matmul(residual, input("second", 8, 8));

@@ -16,8 +16,24 @@ const down = input("down", 12, 8);
 const images = input("images", 2, 8, 12, 3);
 const patchKernel = input("patch", 48, 5);
 
-/** Products that become one. */
+const half = (name: string, dtype: "f16" | "bf16", ...shape: number[]) =>
+  g.cast(g.input(name, dtype, shape), "f32");
+
+/** Products that become one, or read what is there. */
 export const productCases: readonly FusionCase[] = [
+  {
+    name: "a product of half floats, one of them transposed",
+    results: {
+      y: g.tanh(
+        g.contract("b n d, e d -> b n e", half("h", "f16", 4, 6, 8), half("w", "bf16", 12, 8)),
+      ),
+    },
+    wrt: { x: g.input("h", "f16", [4, 6, 8]), w: g.input("w", "bf16", [12, 8]) },
+    rules: ["widen_on_load"],
+    forward: ["matmul", 3],
+    gradient: ["matmul matmul matmul", 5],
+    tolerance: 4e-3,
+  },
   {
     name: "queries, keys and values of one input",
     results: {
@@ -163,6 +179,21 @@ const attendedRows = g.attention(attentionOperands.q, attentionOperands.k, atten
 
 /** Attention in its forms, and with the norms of queries and keys. */
 export const attentionCases: readonly FusionCase[] = [
+  {
+    name: "attention over half floats",
+    results: {
+      y: g.attention(
+        half("hq", "bf16", 2, 3, 12, 8),
+        half("hk", "f16", 2, 3, 12, 8),
+        half("hv", "bf16", 2, 3, 12, 8),
+      ),
+    },
+    wrt: { q: g.input("hq", "bf16", [2, 3, 12, 8]), k: g.input("hk", "f16", [2, 3, 12, 8]) },
+    rules: ["widen_on_load"],
+    forward: ["attention", 4],
+    gradient: ["attention attentionGrad rows rows", 7],
+    tolerance: 4e-3,
+  },
   {
     name: "attention",
     results: { y: attendedRows },

@@ -28,7 +28,7 @@ export function runInPieces(
   capabilities: GpuCapabilities,
 ): Map<string, Float64Array> {
   const { alignment } = capabilities;
-  const target = { alignment };
+  const target = { alignment, readsHalves: true };
   const lowered = lowerGraph(graph, { bind: graph.bindings ?? {}, target });
   const program = withWorkspaces(lowered, target);
   const { pieces, arenaBytes } = piecesOf(program, capabilities);

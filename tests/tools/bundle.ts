@@ -52,7 +52,7 @@ export async function buildBundle(
   try {
     // Whoever bundles something else may train.
     const plugins = entry.href === INFERENCE.href ? [shortRecords, withoutTraining] : [];
-    const worker = await buildText(WORKER, { plugins });
+    const worker = await buildText(WORKER, { plugins, legalComments: "none" });
     const define = { FOVEA_WORKER_SOURCE: JSON.stringify(worker.text) };
     return await buildText(entry, { define, plugins, external });
   } finally {
@@ -64,11 +64,13 @@ interface BuildOptions {
   readonly define?: Record<string, string>;
   readonly plugins?: readonly esbuild.Plugin[];
   readonly external?: readonly string[];
+  /** Where licenses stand: what is part of a file need not repeat those at its end. */
+  readonly legalComments?: "eof" | "none";
 }
 
 async function buildText(
   entry: URL,
-  { define = {}, plugins = [], external = [] }: BuildOptions,
+  { define = {}, plugins = [], external = [], legalComments = "eof" }: BuildOptions,
 ): Promise<Bundle> {
   const { outputFiles, metafile } = await esbuild.build({
     entryPoints: [fileURLToPath(entry)],
@@ -78,6 +80,7 @@ async function buildText(
     define,
     external: ["node:*", ...external],
     format: "esm",
+    legalComments,
     metafile: true,
     minify: true,
     platform: "browser",

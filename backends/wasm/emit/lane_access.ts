@@ -1,16 +1,11 @@
 /** What is done for each lane on its own: loads from places that are no neighbours, and divisions. */
 import type { Expr } from "../../../compiler/loop_ir.ts";
+import { scalarType } from "../../../compiler/lower/values.ts";
 import { bytesPerElement } from "../../../graph/dtype.ts";
 import type { Push } from "../vector_code.ts";
 import { addressName } from "./addresses.ts";
 import type { Emitter } from "./emitter.ts";
-import {
-  arithmeticType,
-  extractLane,
-  loadScalar,
-  loadVector,
-  replaceLane,
-} from "./memory_access.ts";
+import { extractLane, loadScalar, loadVector, replaceLane } from "./memory_access.ts";
 import { divideByConstant, isSafeDivisor, scalarBinary, valueType } from "./scalar_operations.ts";
 
 /** Where one lane's element is. */
@@ -38,7 +33,7 @@ export function loadLanes(
   code.i32(0)();
   pointers.forEach(({ address, offset }, lane) => {
     const load = (): void => loadScalar(code, dtype, address, offset);
-    replaceLane(code, arithmeticType(dtype), lane, load);
+    replaceLane(code, scalarType(dtype), lane, load);
   });
 }
 

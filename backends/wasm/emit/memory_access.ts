@@ -1,17 +1,8 @@
 /** Loads and stores of storage types, as the values that arithmetic sees. */
-import type { DType } from "../../../graph/dtype.ts";
+import { type DType, isHalf } from "../../../graph/dtype.ts";
 import type { ScalarType } from "../../../compiler/loop_ir.ts";
 import type { Push, VectorCode } from "../vector_code.ts";
 import { fromBf16, fromF16, toBf16, toF16 } from "./half_floats.ts";
-
-/** The type that arithmetic on a storage type is done in. */
-export function arithmeticType(dtype: DType): ScalarType {
-  return dtype === "f16" || dtype === "bf16" ? "f32" : dtype;
-}
-
-function isHalf(dtype: DType): dtype is "f16" | "bf16" {
-  return dtype === "f16" || dtype === "bf16";
-}
 
 /** Pushes the scalar at `address + offset`. */
 export function loadScalar(code: VectorCode, dtype: DType, address: Push, offset: number): void {

@@ -1,19 +1,13 @@
 /** Emits loop IR statements. */
 import type { LoopRange, Statement } from "../../../compiler/loop_ir.ts";
+import { scalarType } from "../../../compiler/lower/values.ts";
 import { bytesPerElement } from "../../../graph/dtype.ts";
 import { bodyWeight, contiguity, laneVariables, type LoopBody } from "./analysis.ts";
 import type { Emitter, Lanes } from "./emitter.ts";
 import { lanePointers } from "./lane_access.ts";
 import { LaneFold, ScalarFold } from "./folds.ts";
 import { emitLaneLoop, emitScalarLoop, type LoopShape, tripCount } from "./loops.ts";
-import {
-  arithmeticType,
-  extractLane,
-  loadScalar,
-  loadVector,
-  storeScalar,
-  storeVector,
-} from "./memory_access.ts";
+import { extractLane, loadScalar, loadVector, storeScalar, storeVector } from "./memory_access.ts";
 import { scalarBinary, valueType } from "./scalar_operations.ts";
 import { vectorBinary } from "./vector_operations.ts";
 import type { Push } from "../vector_code.ts";
@@ -67,7 +61,7 @@ function emitScalarWrite(emitter: Emitter, statement: Write): void {
   const { dtype } = emitter.memory.buffer(statement.buffer);
   const access = emitter.access(statement.buffer, statement.index);
   const { offset } = access;
-  const type = valueType(arithmeticType(dtype));
+  const type = valueType(scalarType(dtype));
   const at = emitter.addressOperand(statement.buffer, access);
   if (statement.kind === "store") {
     return storeScalar(code, dtype, at, offset, () => emitter.pushScalar(statement.value));
@@ -79,7 +73,7 @@ function emitScalarWrite(emitter: Emitter, statement: Write): void {
 }
 
 function addScalars(emitter: Emitter, { buffer }: Write, a: Push, b: Push): void {
-  const type = arithmeticType(emitter.memory.buffer(buffer).dtype);
+  const type = scalarType(emitter.memory.buffer(buffer).dtype);
   scalarBinary(emitter.f, emitter.module, type === "bool" ? "or" : "add", type, a, b);
 }
 
@@ -88,7 +82,7 @@ function emitVectorWrite(emitter: Emitter, statement: Write, lanes: Lanes): void
   const { buffer, index, value } = statement;
   const { dtype } = emitter.memory.buffer(buffer);
   const access = emitter.access(buffer, index);
-  const type = arithmeticType(dtype);
+  const type = scalarType(dtype);
   const contiguous = emitter.stride(access) === 1;
   const first = contiguous ? emitter.addressOperand(buffer, access) : undefined;
   for (let u = 0; u < lanes.count; u++) {
@@ -114,7 +108,7 @@ function emitVectorWrite(emitter: Emitter, statement: Write, lanes: Lanes): void
 function emitScatteredWrite(emitter: Emitter, statement: Write, u: number): void {
   const { code } = emitter;
   const { dtype } = emitter.memory.buffer(statement.buffer);
-  const type = arithmeticType(dtype);
+  const type = scalarType(dtype);
   const value = emitter.vectorOperand(statement.value, u);
   const pointers = lanePointers(emitter, statement.buffer, statement.index, u);
   pointers.forEach(({ address, offset }, lane) => {

@@ -4,6 +4,7 @@
  * of keys (Rabe and Staats, 2021; Dao et al., 2022).
  */
 import type { AttentionKernel, MatrixOperand } from "../../../compiler/loop_ir.ts";
+import { staticSize } from "../../../graph/shape.ts";
 import type { FunctionBuilder, Local, ModuleBuilder } from "../encoder.ts";
 import { VectorCode } from "../vector_code.ts";
 import { chooseAttentionBlocking } from "./attention_blocking.ts";
@@ -94,7 +95,7 @@ class AttentionEmitter {
     this.#relaxedSimd = options.relaxedSimd;
     const tile = chosenMicrokernel(options);
     this.#block = emitGemmBlock(module, tile, options.relaxedSimd);
-    this.#entries = kernel.batch.reduce((total, extent) => total * extent, 1);
+    this.#entries = staticSize(kernel.batch);
     this.#blocking = chooseAttentionBlocking(kernel, this.#entries, tile.rows);
     const { queries, keys } = this.#blocking;
     const { depth, valueDepth, v, out } = kernel;

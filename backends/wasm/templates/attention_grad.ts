@@ -4,6 +4,7 @@
  * recomputing the scores. A last phase adds up what units found for the vectors of norms.
  */
 import type { AttentionGradKernel } from "../../../compiler/loop_ir.ts";
+import { staticSize } from "../../../graph/shape.ts";
 import type { ModuleBuilder } from "../encoder.ts";
 import { emitGradPass, type GradPass } from "./attention_grad_pass.ts";
 import { emitAddNormGrads } from "./norm_grad_sums.ts";
@@ -18,7 +19,7 @@ export function emitAttentionGrad(
   kernel: AttentionGradKernel,
   options: TemplateOptions,
 ): EmittedKernel {
-  const entries = kernel.batch.reduce((total, extent) => total * extent, 1);
+  const entries = staticSize(kernel.batch);
   const passes: readonly GradPass[] = entries >= FEW_ENTRIES
     ? [{ ...kernel, name: kernel.name, splits: "none" }]
     : [

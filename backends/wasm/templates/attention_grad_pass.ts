@@ -4,6 +4,7 @@
  * the one for dq needs them transposed.
  */
 import type { AttentionGradKernel } from "../../../compiler/loop_ir.ts";
+import { staticSize } from "../../../graph/shape.ts";
 import type { FunctionBuilder, Local, ModuleBuilder } from "../encoder.ts";
 import { type AttentionBlocking, chooseGradBlocking } from "./attention_blocking.ts";
 import {
@@ -110,7 +111,7 @@ class GradEmitter {
     const tile = chosenMicrokernel(options);
     this.#panel = tile.columns;
     this.#gemm = emitGemmBlock(module, tile, options.relaxedSimd);
-    this.#entries = pass.batch.reduce((total, extent) => total * extent, 1);
+    this.#entries = staticSize(pass.batch);
     this.#blocking = chooseGradBlocking(pass, tile.rows);
     const { depth, valueDepth, v, outCotangent, queryNormGrad, keyNormGrad } = pass;
     const { queries, keys } = this.#blocking;

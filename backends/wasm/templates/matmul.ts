@@ -1,5 +1,6 @@
 /** The matmul template: the parts of a kernel, each emitted by itself, share one list of units. */
 import type { MatmulKernel, MatmulPart } from "../../../compiler/loop_ir.ts";
+import { staticSize } from "../../../graph/shape.ts";
 import type { ModuleBuilder } from "../encoder.ts";
 import { emitMatmulPart } from "./matmul_part.ts";
 import { runSideBySide } from "./side_by_side.ts";
@@ -36,10 +37,6 @@ function hasResults({ batch, m, n }: MatmulPart): boolean {
 
 function multiplications({ batch, m, n, terms }: MatmulPart): number {
   const extents = [...batch, ...m, ...n].map((axis) => axis.extent);
-  const sums = terms.reduce((sum, term) => sum + product(term.k), 0);
-  return product(extents) * sums;
-}
-
-function product(extents: readonly number[]): number {
-  return extents.reduce((total, extent) => total * extent, 1);
+  const sums = terms.reduce((sum, term) => sum + staticSize(term.k), 0);
+  return staticSize(extents) * sums;
 }

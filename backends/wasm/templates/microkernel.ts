@@ -46,7 +46,8 @@ export function requireMicrokernel(name: string): asserts name is MicrokernelNam
   );
 }
 
-const TAIL_UNROLL = 4;
+/** Steps in a round of each loop; powers of two. */
+const ROUNDS = [16, 4, 1];
 const LANES = 4;
 const VECTOR_BYTES = 16;
 
@@ -93,28 +94,14 @@ class MicrokernelEmitter {
 
   emit(): void {
     const f = this.#f;
-    const k = f.param(3);
     this.#loadRowAddresses();
     f.get(f.param(6));
     f.if(() => this.#loadTile());
-    const unroll = this.#unroll;
-    this.#rounds(unroll, () => {
-      f.get(k);
-      f.i32.const(Math.log2(unroll));
-      f.i32.shr_u();
-    });
-    this.#rounds(TAIL_UNROLL, () => {
-      f.get(k);
-      f.i32.const(unroll - 1);
-      f.i32.and();
-      f.i32.const(Math.log2(TAIL_UNROLL));
-      f.i32.shr_u();
-    });
-    this.#rounds(1, () => {
-      f.get(k);
-      f.i32.const(TAIL_UNROLL - 1);
-      f.i32.and();
-    });
+    let rest = -1;
+    for (const steps of ROUNDS) {
+      this.#rounds(steps, rest);
+      rest = steps - 1;
+    }
     this.#storeTile();
   }
 
@@ -129,16 +116,15 @@ class MicrokernelEmitter {
     });
   }
 
-  /** Steps in a round of the main loop. */
-  get #unroll(): number {
-    return this.#vectors > 2 ? 8 : 16;
-  }
-
-  /** Runs as many rounds of `steps` steps as `getCount` pushes. */
-  #rounds(steps: number, getCount: () => void): void {
+  /** Runs as many rounds of so many steps as there are in those of k that the mask leaves. */
+  #rounds(steps: number, mask: number): void {
     const f = this.#f;
     const left = f.local("i32");
-    getCount();
+    f.get(f.param(3));
+    f.i32.const(mask);
+    f.i32.and();
+    f.i32.const(Math.log2(steps));
+    f.i32.shr_u();
     f.tee(left);
     f.if(() => {
       f.loop((again) => {

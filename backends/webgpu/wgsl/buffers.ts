@@ -2,7 +2,7 @@
 import { boundBuffers } from "../bindings.ts";
 import type { KernelBuffer, ScalarType } from "../../../compiler/loop_ir.ts";
 import { scalarType } from "../../../compiler/lower/values.ts";
-import type { DType } from "../../../graph/dtype.ts";
+import { type DType, isFloat, isHalf } from "../../../graph/dtype.ts";
 import { AUDIT_WORD, type Library } from "./library.ts";
 import type { Names } from "./names.ts";
 
@@ -27,8 +27,21 @@ export interface BindingLayout {
   readonly auditRegion?: number;
 }
 
+/** What the elements of a binding's array are where four of the buffer's are loaded at once. */
+type WideElement = "vec4<f32>" | "vec4<f16>" | "vec2<u32>";
 /** What the elements of a binding's array are. */
-type Element = "f32" | "i32" | "u32" | "f16" | "atomic<u32>" | "vec4<f32>";
+type Element = "f32" | "i32" | "u32" | "f16" | "atomic<u32>" | WideElement;
+
+const WORDS: Readonly<Record<Element, number>> = {
+  "f32": 1,
+  "i32": 1,
+  "u32": 1,
+  "f16": 0.5,
+  "atomic<u32>": 1,
+  "vec4<f32>": 4,
+  "vec4<f16>": 2,
+  "vec2<u32>": 2,
+};
 
 interface DeclaredBinding {
   readonly name: string;
@@ -45,11 +58,10 @@ interface BoundBuffer {
   readonly base: number;
 }
 
-/** Half floats; where a device has no such type, two lie in a word, and who writes one leaves the other alone. */
-function isHalf(dtype: DType): boolean {
-  return dtype === "f16" || dtype === "bf16";
-}
-
+/**
+ * What a binding's array is of. Where a device has no half floats, two lie in a word, and who writes one
+ * leaves the other alone.
+ */
 function elementOf(buffers: readonly KernelBuffer[], hasF16: boolean): Element {
   if (hasF16 && buffers.length > 0 && buffers.every(({ dtype }) => dtype === "f16")) return "f16";
   if (buffers.some(({ dtype, access }) => isHalf(dtype) && access !== "read")) return "atomic<u32>";
@@ -58,21 +70,40 @@ function elementOf(buffers: readonly KernelBuffer[], hasF16: boolean): Element {
   return elements.size === 1 && only !== undefined ? only : "u32";
 }
 
+function isWideElement(element: Element | undefined): element is WideElement {
+  return element === "vec4<f32>" || element === "vec4<f16>" || element === "vec2<u32>";
+}
+
 /**
- * Whether the binding can be an array of vec4: all in it are f32 that are only read, or stored by fours,
- * in whole fours.
+ * What the binding can be an array of for four elements at once: all in it are of one float type, in
+ * whole fours, and only read, or f32 that are stored by fours. Undefined where that is not so.
  */
-function canBeWide(
+function wideElement(
   buffers: readonly KernelBuffer[],
   places: readonly (BufferPlace | undefined)[],
   bytes: number,
-  wide: ReadonlySet<KernelBuffer>,
-): boolean {
-  return bytes % 16 === 0 &&
-    buffers.every((buffer) =>
-      buffer.dtype === "f32" && (buffer.access === "read" || wide.has(buffer))
-    ) &&
-    places.every((place) => (place?.offset ?? 0) % 16 === 0);
+  { wide, f16 }: WideOptions,
+): WideElement | undefined {
+  const types = new Set(buffers.map(({ dtype }) => dtype));
+  const [dtype] = types;
+  if (dtype === undefined || types.size > 1 || !isFloat(dtype)) return undefined;
+  const element = dtype === "f32"
+    ? "vec4<f32>"
+    : dtype === "f16" && f16
+    ? "vec4<f16>"
+    : "vec2<u32>";
+  const size = WORDS[element] * WORD;
+  const fits = bytes % size === 0 && places.every((place) => (place?.offset ?? 0) % size === 0);
+  const isMoved = (buffer: KernelBuffer) =>
+    buffer.access === "read" || (dtype === "f32" && wide.has(buffer));
+  return fits && buffers.every(isMoved) ? element : undefined;
+}
+
+interface WideOptions {
+  /** Buffers that are best loaded, or are only stored, by fours. */
+  readonly wide: ReadonlySet<KernelBuffer>;
+  /** Whether shaders have 16-bit floats. */
+  readonly f16: boolean;
 }
 
 function scalarOf(dtype: DType): "f32" | "i32" | "u32" {
@@ -115,12 +146,13 @@ export class WgslBuffers {
       }
       const here = bound.filter((_, at) => layout.places[at]?.region === region);
       const places = layout.places.filter((place) => place?.region === region);
-      const byFours = parts.length === 1 && here.some((buffer) => wide.has(buffer)) &&
-        canBeWide(here, places, parts[0] ?? 0, wide);
+      const byFours = parts.length === 1 && here.some((buffer) => wide.has(buffer))
+        ? wideElement(here, places, parts[0] ?? 0, { wide, f16 })
+        : undefined;
       const name = [...new Set(here.map((buffer) => buffer.name))].slice(0, 3).join("_");
       return parts.map((bytes) => ({
         name: names.unique(name || "unused"),
-        element: byFours ? "vec4<f32>" : elementOf(here, f16 && parts.length === 1),
+        element: byFours ?? elementOf(here, f16 && parts.length === 1),
         words: Math.max(1, Math.ceil(bytes / WORD)),
       }));
     });
@@ -138,7 +170,7 @@ export class WgslBuffers {
   /** The module's binding declarations, all in group 0, and functions that choose between them. */
   declarations(): string[] {
     const bindings = this.#regions.flat().map(({ name, element, words }, at) => {
-      const length = element === "vec4<f32>" ? words / 4 : element === "f16" ? words * 2 : words;
+      const length = words / WORDS[element];
       return `@group(0) @binding(${at}) var<storage, read_write> ${name}: array<${element}, ${length}>;`;
     });
     return [...bindings, ...[...this.#functions.values()].map(({ text }) => text)];
@@ -146,7 +178,7 @@ export class WgslBuffers {
 
   /** Whether the declarations take the extension `f16`. */
   get takesF16(): boolean {
-    return this.#regions.some((parts) => parts.some(({ element }) => element === "f16"));
+    return this.#regions.some((parts) => parts.some(({ element }) => element.includes("f16")));
   }
 
   /** The buffer's name in WGSL. */
@@ -154,18 +186,20 @@ export class WgslBuffers {
     return this.#at(buffer)?.bindings[0]?.name ?? "unused";
   }
 
-  /** Whether four f32 can be loaded at once. */
+  /** Whether four elements can be loaded at once. */
   isWide(buffer: number): boolean {
-    return this.#at(buffer)?.element === "vec4<f32>";
+    return isWideElement(this.#at(buffer)?.element);
   }
 
-  /** The four elements from an index on that is a multiple of four, as a vec4; of a wide buffer. */
+  /** The four elements from an index on that is a multiple of four, as f32; of a wide buffer. */
   loadFour(buffer: number, index: string): string {
-    const base = this.#at(buffer)?.base ?? 0;
-    return `${this.nameOf(buffer)}[(${shifted(index, base)}) >> 2u]`;
+    const { base = 0, element, dtype } = this.#at(buffer) ?? {};
+    const four = `${this.nameOf(buffer)}[(${shifted(index, base)}) >> 2u]`;
+    if (element === "vec4<f16>") return `vec4<f32>(${four})`;
+    return element === "vec2<u32>" ? `${this.#library.use(`four_from_${dtype}`)}(${four})` : four;
   }
 
-  /** A statement that stores four elements, a vec4, from such an index on; of a wide buffer. */
+  /** A statement that stores four f32 from such an index on; of a wide buffer. */
   storeFour(buffer: number, index: string, values: string): string {
     const base = this.#at(buffer)?.base ?? 0;
     return `${this.nameOf(buffer)}[(${shifted(index, base)}) >> 2u] = ${values};`;
@@ -177,8 +211,10 @@ export class WgslBuffers {
     if (bound === undefined) return this.#absent(scalarType(this.#dtypes[buffer] ?? "f32"));
     const { element, dtype, base } = bound;
     const place = shifted(index, base);
-    if (element === "vec4<f32>") {
-      return `${this.nameOf(buffer)}[(${place}) >> 2u][(${place}) & 3]`;
+    if (element === "vec2<u32>") return `${this.loadFour(buffer, index)}[(${place}) & 3]`;
+    if (isWideElement(element)) {
+      const one = `${this.nameOf(buffer)}[(${place}) >> 2u][(${place}) & 3]`;
+      return element === "vec4<f16>" ? `f32(${one})` : one;
     }
     if (element === "f16") return `f32(${this.nameOf(buffer)}[${place}])`;
     if (isHalf(dtype)) {
@@ -314,7 +350,7 @@ function boundBuffer(
 
 function scalarIn(element: Element): "f32" | "i32" | "u32" {
   if (element === "vec4<f32>") return "f32";
-  return element === "atomic<u32>" || element === "f16" ? "u32" : element;
+  return element === "f32" || element === "i32" ? element : "u32";
 }
 
 function wordIn({ name, element }: DeclaredBinding, place: string): string {

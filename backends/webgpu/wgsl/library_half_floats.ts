@@ -36,6 +36,8 @@ export const HALF_FLOAT_FUNCTIONS: Readonly<Record<string, LibraryFunction>> = {
     needs: [],
     text: "fn from_bf16(bits: u32) -> f32 { return bitcast<f32>(bits << 16u); }",
   },
+  four_from_f16: { needs: ["from_f16"], text: fourFrom("f16") },
+  four_from_bf16: { needs: ["from_bf16"], text: fourFrom("bf16") },
   to_bf16: {
     needs: [],
     text: `fn to_bf16(x: f32) -> u32 {
@@ -49,3 +51,15 @@ export const HALF_FLOAT_FUNCTIONS: Readonly<Record<string, LibraryFunction>> = {
     text: "fn round_to_bf16(x: f32) -> f32 { return from_bf16(to_bf16(x)); }",
   },
 };
+
+/** Four numbers that lie in two words. */
+function fourFrom(storage: "f16" | "bf16"): string {
+  const halves = ["x", "y"].flatMap((word) => [`words.${word} & 0xffffu`, `words.${word} >> 16u`]);
+  return [
+    `fn four_from_${storage}(words: vec2<u32>) -> vec4<f32> {`,
+    "  return vec4<f32>(",
+    ...halves.map((bits) => `    from_${storage}(${bits}),`),
+    "  );",
+    "}",
+  ].join("\n");
+}
