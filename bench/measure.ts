@@ -5,6 +5,7 @@ import { Contender, ContenderError } from "./contender.ts";
 import { type GpuPlace, placeOf } from "./gpu_place.ts";
 import type { ReplyOf, StartMessage } from "./messages.ts";
 import { isTuned } from "./fovea/settings.ts";
+import { median } from "./statistics.ts";
 import { FOVEA, type System } from "./systems.ts";
 import { LEAD_IN } from "./timing.ts";
 import { type ForwardWork, isHeavy, type MatmulWork, type TimedWork } from "./works.ts";
@@ -206,13 +207,46 @@ export async function fastestSetting(
       failure ??= next;
       continue;
     }
-    const slower = best !== undefined && best.trial <= next.trial ? next : best;
+    const slower = best && await slowerOf(best, next, options.milliseconds);
     if (slower !== next) best = next;
     await slower?.contender[Symbol.asyncDispose]();
   }
   if (best === undefined) throw new ContenderError(failure ?? `${system.name} has no setting`);
   return { ...best, system, tried: settings.length };
 }
+
+/**
+ * The slower one of two settings. Where runs are short they take turns: a warm-up's last runs can be off by
+ * more than settings differ.
+ */
+async function slowerOf(
+  one: Candidate,
+  other: Candidate,
+  milliseconds: number,
+): Promise<Candidate> {
+  const slowest = Math.max(one.trial, other.trial);
+  if (slowest > LONG_RUN || slowest > milliseconds / ROUNDS) {
+    return one.trial <= other.trial ? other : one;
+  }
+  const ways = [one, other].map((candidate) => ({ candidate, times: [] as number[] }));
+  const duration = milliseconds / RUN_OFF_TURNS / 2;
+  try {
+    for (let turn = 0; turn < RUN_OFF_TURNS; turn++) {
+      for (const { candidate, times } of ways) {
+        const round = await candidate.contender.ask({ kind: "round", duration, leadIn: 0 });
+        times.push(...round.times);
+      }
+    }
+  } catch (error) {
+    for (const { candidate } of ways) await candidate.contender[Symbol.asyncDispose]();
+    throw error;
+  }
+  const [first = 0, second = 0] = ways.map(({ times }) => median(times));
+  return first <= second ? other : one;
+}
+
+/** Turns in which two settings of a system are compared. */
+const RUN_OFF_TURNS = 5;
 
 async function tryOut(
   start: StartMessage,
