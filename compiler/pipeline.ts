@@ -132,7 +132,7 @@ export function lowerGraph(traced: GraphModule, options: LowerOptions): Program 
   }
   const pairs = donatedPaths(module, options.donate ?? {});
   const written = ownOutputs(outputsBehindReshapes(module), pairs);
-  const { alignment, bytesOf, readsHalves } = options.target;
+  const { alignment, bytesOf, readsHalves = false } = options.target;
   const schedule = (graph: OwnedOutputs, arenaLimit = memoryLimit): Scheduled => {
     const rules = report.copy();
     const { kernels } = scheduleModule(graph.module, graph.overwrites, rules, readsHalves);

@@ -52,7 +52,7 @@ export function reportWidening(
     }
   }
   for (const cast of casts) {
-    if (readsHalves) rules.applied(WIDEN_ON_LOAD, cast, "are never stored", trafficOf([cast]));
+    if (readsHalves) rules.applied(WIDEN_ON_LOAD, cast, "is never stored", trafficOf([cast]));
     else rules.refused(WIDEN_ON_LOAD, cast, "this backend reads f32");
   }
 }

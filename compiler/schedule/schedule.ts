@@ -34,12 +34,12 @@ export function scheduleModule(
   module: GraphModule,
   overwrites: ReadonlyMap<Node, Node>,
   rules: RuleReport,
-  readsHalves: boolean | undefined,
+  readsHalves: boolean,
 ): Schedule {
   const nodes = liveOrder([...module.inputs.values(), ...module.outputs.values()]);
   const outputs = [...module.outputs.values()].filter((node) => !isEmpty(node));
   const widens = rules.isOn(WIDEN_ON_LOAD);
-  const reading = readingOf(nodes, outputs, module, widens && readsHalves === true);
+  const reading = readingOf(nodes, outputs, module, widens && readsHalves);
   const { copies } = reading;
   const clustering = clusterGraph([...module.inputs.values(), ...outputs], copies, rules);
   const operands = nodes.filter(isTemplate)

@@ -1,6 +1,7 @@
 /** Attention that a GPU cannot bind as it is: cut along any axis, against the reference. */
 import { assembleGpu } from "../../backends/webgpu/assemble.ts";
 import { gpuCapabilities, type GpuLimits } from "../../backends/webgpu/capabilities.ts";
+import { gpuTarget } from "../../backends/webgpu/target.ts";
 import { withWorkspaces } from "../../backends/webgpu/workspace.ts";
 import { lowerGraph } from "../../compiler/pipeline.ts";
 import type { Node } from "../../graph/mod.ts";
@@ -25,7 +26,7 @@ async function checkInPieces(
     outputs,
     TOLERANCE,
   );
-  const target = { alignment: capabilities.alignment, readsHalves: true };
+  const target = gpuTarget(capabilities);
   const program = withWorkspaces(lowerGraph(moduleOf(outputs), { target }), target);
   // The shaders can be written, too.
   assembleGpu(program, capabilities);

@@ -6,6 +6,7 @@ import {
   gpuCapabilities,
   type GpuLimits,
 } from "../../backends/webgpu/capabilities.ts";
+import { gpuTarget } from "../../backends/webgpu/target.ts";
 import { withWorkspaces } from "../../backends/webgpu/workspace.ts";
 import { gridOf, groupNumber } from "../../backends/webgpu/wgsl/module.ts";
 import { gradients } from "../../compiler/autodiff.ts";
@@ -163,10 +164,7 @@ function checkProgram(
 ): void {
   const least = gpuCapabilities({ limits: { minStorageBufferOffsetAlignment: chosen.alignment } });
   const { alignment } = least;
-  const program = withWorkspaces(
-    lowerGraph(graph, { target: { alignment, readsHalves: true } }),
-    least,
-  );
+  const program = withWorkspaces(lowerGraph(graph, { target: gpuTarget(least) }), least);
   const share = (part: number) => Math.ceil(program.arenaBytes * part) + 2 * alignment;
   const limits: GpuLimits = {
     maxBufferSize: share(chosen.bufferShare),

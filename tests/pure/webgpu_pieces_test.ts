@@ -60,7 +60,7 @@ function piecesFor(
   const capabilities = gpuCapabilities({
     limits: { minStorageBufferOffsetAlignment: 32, ...limits },
   });
-  const target = { alignment: capabilities.alignment, readsHalves: true };
+  const target = gpuTarget(capabilities);
   const program = lowerGraph(moduleOf(outputs), { target });
   assertEquals(program.steps.length, 1);
   return piecesOf(program, capabilities).pieces;

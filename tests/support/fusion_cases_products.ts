@@ -2,6 +2,7 @@
 import * as g from "../../graph/mod.ts";
 import type { Tensor } from "../../graph/mod.ts";
 import { bias, type FusionCase, input, scale, x } from "./fusion_case.ts";
+import { widened } from "./half_graphs.ts";
 
 const heads = (name: string) => input(name, 8, 2, 4);
 const wide = input("wide", 8, 12);
@@ -16,16 +17,17 @@ const down = input("down", 12, 8);
 const images = input("images", 2, 8, 12, 3);
 const patchKernel = input("patch", 48, 5);
 
-const half = (name: string, dtype: "f16" | "bf16", ...shape: number[]) =>
-  g.cast(g.input(name, dtype, shape), "f32");
-
 /** Products that become one, or read what is there. */
 export const productCases: readonly FusionCase[] = [
   {
     name: "a product of half floats, one of them transposed",
     results: {
       y: g.tanh(
-        g.contract("b n d, e d -> b n e", half("h", "f16", 4, 6, 8), half("w", "bf16", 12, 8)),
+        g.contract(
+          "b n d, e d -> b n e",
+          widened("h", "f16", 4, 6, 8),
+          widened("w", "bf16", 12, 8),
+        ),
       ),
     },
     wrt: { x: g.input("h", "f16", [4, 6, 8]), w: g.input("w", "bf16", [12, 8]) },
@@ -183,9 +185,9 @@ export const attentionCases: readonly FusionCase[] = [
     name: "attention over half floats",
     results: {
       y: g.attention(
-        half("hq", "bf16", 2, 3, 12, 8),
-        half("hk", "f16", 2, 3, 12, 8),
-        half("hv", "bf16", 2, 3, 12, 8),
+        widened("hq", "bf16", 2, 3, 12, 8),
+        widened("hk", "f16", 2, 3, 12, 8),
+        widened("hv", "bf16", 2, 3, 12, 8),
       ),
     },
     wrt: { q: g.input("hq", "bf16", [2, 3, 12, 8]), k: g.input("hk", "f16", [2, 3, 12, 8]) },

@@ -25,7 +25,12 @@ export async function gpuWithoutCosts(
   const gpu = await sharedDevice();
   const { attentionCosts: _, ...capabilities } = gpu.capabilities;
   return backendOn(gpu, {
-    capabilities: { ...capabilities, ...less, limits: { ...capabilities.limits, ...limits } },
+    capabilities: {
+      ...capabilities,
+      ...less,
+      alignment: Math.max(capabilities.alignment, limits.minStorageBufferOffsetAlignment ?? 0),
+      limits: { ...capabilities.limits, ...limits },
+    },
   });
 }
 

@@ -3,7 +3,8 @@ import * as g from "../../graph/mod.ts";
 
 type Half = "f16" | "bf16";
 
-function widened(name: string, dtype: Half, ...shape: number[]): g.Tensor {
+/** An input of half floats, as f32. */
+export function widened(name: string, dtype: Half, ...shape: number[]): g.Tensor {
   return g.cast(g.input(name, dtype, shape), "f32");
 }
 

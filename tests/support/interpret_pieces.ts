@@ -6,6 +6,7 @@ import { boundBuffers } from "../../backends/webgpu/bindings.ts";
 import type { GpuCapabilities } from "../../backends/webgpu/capabilities.ts";
 import { placeProgram } from "../../backends/webgpu/pieces/place_program.ts";
 import type { Piece } from "../../backends/webgpu/pieces/placement.ts";
+import { gpuTarget } from "../../backends/webgpu/target.ts";
 import { withWorkspaces } from "../../backends/webgpu/workspace.ts";
 import { lowerGraph } from "../../compiler/pipeline.ts";
 import type { Program, ProgramPort } from "../../compiler/program.ts";
@@ -27,8 +28,7 @@ export function runInPieces(
   graph: RunnableGraph,
   capabilities: GpuCapabilities,
 ): Map<string, Float64Array> {
-  const { alignment } = capabilities;
-  const target = { alignment, readsHalves: true };
+  const target = gpuTarget(capabilities);
   const lowered = lowerGraph(graph, { bind: graph.bindings ?? {}, target });
   const program = withWorkspaces(lowered, target);
   const { pieces, arenaBytes } = piecesOf(program, capabilities);

@@ -2,7 +2,7 @@
 import { boundBuffers } from "../bindings.ts";
 import type { KernelBuffer, ScalarType } from "../../../compiler/loop_ir.ts";
 import { scalarType } from "../../../compiler/lower/values.ts";
-import { type DType, isFloat, isHalf } from "../../../graph/dtype.ts";
+import { bytesPerElement, type DType, isFloat, isHalf } from "../../../graph/dtype.ts";
 import { AUDIT_WORD, type Library } from "./library.ts";
 import type { Names } from "./names.ts";
 
@@ -330,7 +330,7 @@ function boundBuffer(
   offset: number,
   region: readonly DeclaredBinding[],
 ): BoundBuffer {
-  const size = isHalf(dtype) ? 2 : WORD;
+  const size = bytesPerElement(dtype);
   const last = offset + Math.max(elements - 1, 0) * size;
   const first = Math.max(offset, 0);
   let start = 0;
