@@ -1,7 +1,7 @@
 /** The product of a block of rows with packed panels, as register tiles. */
 import type { FunctionBuilder, Local, ModuleBuilder } from "../encoder.ts";
 import { emitMicrokernel, type Microkernel } from "./microkernel.ts";
-import { forEachPanel, panelWidths } from "./panels.ts";
+import { COLUMN_GROUP, forEachPanel, panelWidths } from "./panels.ts";
 import { getPlus, increment } from "./control_flow.ts";
 
 /** Arguments of a block product, as locals and constants of the calling function. */
@@ -89,24 +89,37 @@ function emitBlockBody(
 ): void {
   const [packed, columns, c] = [f.param(3), f.param(5), f.param(6)];
   const [kStart, kLength] = [f.param(9), f.param(10)];
-  forEachPanel(f, columns, tile.columns, (width) => {
+  const [panel, ahead] = [f.local("address"), f.local("address")];
+  forEachPanel(f, columns, tile.columns, (width, left) => {
     const callee = panelRows.get(width);
     if (callee === undefined) throw new RangeError(`No function for panels of ${width} columns`);
+    const setPlus = (sum: Local, address: Local, rows: Local) => {
+      f.get(address);
+      f.get(rows);
+      f.address.plus(4 * width);
+      f.set(sum);
+    };
+    setPlus(panel, packed, kStart);
+    setPlus(packed, packed, kLength);
+    f.get(panel);
+    f.set(ahead);
+    f.get(left);
+    f.i32.const(2 * width - COLUMN_GROUP);
+    f.i32.gt_s();
+    f.if(() => setPlus(ahead, packed, kStart));
     for (const parameter of [0, 1, 2]) f.get(f.param(parameter));
-    f.get(packed);
-    f.get(kStart);
-    f.address.plus(4 * width);
+    f.get(panel);
     for (const parameter of [4, 6, 7, 8]) f.get(f.param(parameter));
+    f.get(ahead);
     f.call(callee);
     increment(f, c, 4 * width);
-    f.get(packed);
-    f.get(kLength);
-    f.address.plus(4 * width);
-    f.set(packed);
   });
 }
 
-/** `(rowTable, aOffset, rows, panel, k, c, cRowBytes, accumulate)`: all rows against one panel. */
+/**
+ * `(rowTable, aOffset, rows, panel, k, c, cRowBytes, accumulate, ahead)`: all rows against one panel.
+ * Each tile brings near a part of the panel at `ahead`, as wide, so that it is there in time.
+ */
 function emitPanelRows(module: ModuleBuilder, tile: Microkernel, relaxedSimd: boolean): number {
   const { rows: tileRows, columns } = tile;
   const tiles = Array.from(
@@ -123,11 +136,26 @@ function emitPanelRows(module: ModuleBuilder, tile: Microkernel, relaxedSimd: bo
     "address",
     "i32",
     "i32",
+    "address",
   ] as const;
   const f = module.function(name, { params, results: [] });
-  const [rowTable, rows, c, cRowBytes] = [f.param(0), f.param(2), f.param(5), f.param(6)];
+  const [rowTable, rows, k, c, cRowBytes] = [0, 2, 4, 5, 6].map((at) => f.param(at)) as [
+    Local,
+    Local,
+    Local,
+    Local,
+    Local,
+  ];
+  const tilesDone = f.local("i32");
   const callTile = (tile: number) => {
-    for (const position of [0, 1, 3, 4, 5, 6, 7]) f.get(f.param(position));
+    for (const position of [0, 1, 3, 4, 5, 6, 7, 8]) f.get(f.param(position));
+    // The panel has as many parts of `4 k` bytes as columns.
+    f.get(tilesDone);
+    f.i32.const(columns - 1);
+    f.i32.and();
+    f.get(k);
+    f.i32.mul();
+    f.address.plus(4);
     f.call(tile);
   };
   const fullTile = tiles[tileRows - 1];
@@ -145,6 +173,7 @@ function emitPanelRows(module: ModuleBuilder, tile: Microkernel, relaxedSimd: bo
       f.address.plus(tileRows);
       f.set(c);
       increment(f, rows, -tileRows);
+      increment(f, tilesDone, 1);
       f.br(again);
     });
   });

@@ -9,6 +9,7 @@
  */
 import type { DeclaredType, FunctionBuilder, Local, ModuleBuilder } from "../encoder.ts";
 import { increment } from "./control_flow.ts";
+import { touchLine } from "./touch_lines.ts";
 
 /** A register tile: the part of a product whose sums are made at once. */
 export interface Microkernel {
@@ -48,13 +49,16 @@ export function requireMicrokernel(name: string): asserts name is MicrokernelNam
 
 /** Steps in a round of each loop; powers of two. */
 const ROUNDS = [16, 4, 1];
+/** In each round of so many steps a line is touched. */
+const TOUCHING_ROUND = 16;
 const LANES = 4;
 const VECTOR_BYTES = 16;
 
 /**
- * Emits, once a module, the function `(rowTable, aOffset, b, k, c, cRowBytes, accumulate)`.
+ * Emits, once a module, the function `(rowTable, aOffset, b, k, c, cRowBytes, accumulate, ahead)`.
  * `rowTable` points at the rows' byte addresses, to each of which `aOffset` is added. With
- * `accumulate` not zero the products are added to what `c` holds.
+ * `accumulate` not zero the products are added to what `c` holds. Meanwhile the `4 k` bytes from
+ * `ahead` on are brought near, at no cost: they come from afar while the tile computes.
  */
 export function emitMicrokernel(
   module: ModuleBuilder,
@@ -63,7 +67,16 @@ export function emitMicrokernel(
 ): number {
   const name = `microkernel_${tile.rows}x${tile.columns}${relaxedSimd ? "_relaxed" : ""}`;
   return module.once(name, () => {
-    const params = ["address", "address", "address", "i32", "address", "i32", "i32"] as const;
+    const params = [
+      "address",
+      "address",
+      "address",
+      "i32",
+      "address",
+      "i32",
+      "i32",
+      "address",
+    ] as const;
     const f = module.function(name, { params, results: [] });
     new MicrokernelEmitter(f, tile, relaxedSimd).emit();
     return f.index;
@@ -128,6 +141,7 @@ class MicrokernelEmitter {
     f.tee(left);
     f.if(() => {
       f.loop((again) => {
+        if (steps === TOUCHING_ROUND) touchLine(f, f.param(7));
         this.#steps(steps);
         f.get(left);
         f.i32.const(1);

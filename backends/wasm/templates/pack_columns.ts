@@ -234,8 +234,7 @@ function emitPackWholeRows(module: ModuleBuilder, name: string, width: number): 
   f.i32.and();
   f.set(touchedRows);
   whileBelow(f, row, touchedRows, () => {
-    setTarget();
-    emitTouchLines(f, rowSources(TOUCHED_ROWS), rowBytes, target);
+    emitTouchLines(f, rowSources(TOUCHED_ROWS), rowBytes);
     f.get(row);
     f.i32.const(TOUCHED_ROWS);
     f.i32.add();

@@ -12,35 +12,31 @@ export const TOUCHED_ROWS = 16;
 const CACHE_LINE = 64;
 
 /**
- * Emits a load from every line of the rows at `sources`, of `rowBytes` bytes each. What was loaded is
- * written to `sink`, which the caller overwrites: else the engine would drop the loads.
+ * Emits a load of the word at `address`, whose line is near then, and moves `address` to the next
+ * line. An atomic load is a load like any other, but engines may not drop it.
  */
+export function touchLine(f: FunctionBuilder, address: Local): void {
+  f.get(address);
+  f.atomic.load();
+  f.drop();
+  increment(f, address, CACHE_LINE);
+}
+
+/** Emits a load from every line of the rows at `sources`, of `rowBytes` bytes each. */
 export function emitTouchLines(
   f: FunctionBuilder,
   sources: readonly Local[],
   rowBytes: Local,
-  sink: Local,
 ): void {
-  const [first] = sources;
-  if (first === undefined) return;
-  const seen = f.local("i32");
   const moving = sources.map((source) => localPlus(f, source, 0));
+  const [first] = moving;
+  if (first === undefined) return;
   const end = f.local("address");
   f.get(first);
   f.get(rowBytes);
   f.address.plus();
   f.set(end);
-  whileBelow(f, moving[0] ?? first, end, () => {
-    for (const source of moving) {
-      f.get(source);
-      f.i32.load();
-      f.get(seen);
-      f.i32.or();
-      f.set(seen);
-      increment(f, source, CACHE_LINE);
-    }
+  whileBelow(f, first, end, () => {
+    for (const source of moving) touchLine(f, source);
   });
-  f.get(sink);
-  f.get(seen);
-  f.i32.store();
 }
