@@ -3,6 +3,7 @@
  * whose lifetimes do not meet share memory; a kernel that reads a dying buffer element by element
  * writes its result in place; a donated input is updated where it stands.
  */
+import { roundUp } from "./multiples.ts";
 
 /** A buffer to be placed. Steps are numbered from 0; both ends are inclusive. */
 export interface BufferLifetime {
@@ -22,17 +23,12 @@ export interface ArenaPlan {
   readonly peakStep: number;
 }
 
-/** Bytes rounded up to the alignment. */
-export function alignUp(bytes: number, alignment: number): number {
-  return Math.ceil(bytes / alignment) * alignment;
-}
-
 /**
  * Places buffers greedily, largest first, each in the lowest gap among those it lives with. Sizes
  * are rounded up to the alignment, so that every offset is aligned.
  */
 export function planArena(buffers: readonly BufferLifetime[], alignment: number): ArenaPlan {
-  const sizes = buffers.map((buffer) => alignUp(buffer.bytes, alignment));
+  const sizes = buffers.map((buffer) => roundUp(buffer.bytes, alignment));
   const order = buffers.map((_, at) => at).sort((a, b) =>
     (sizes[b] ?? 0) - (sizes[a] ?? 0) || a - b
   );

@@ -6,7 +6,8 @@ import { bytesPerElement } from "../graph/dtype.ts";
 import type { Node } from "../graph/node.ts";
 import { staticShape, staticSize } from "../graph/shape.ts";
 import { readsOnlyWhereItWrites } from "./in_place.ts";
-import { alignUp, type ArenaPlan, planArena } from "./memory.ts";
+import { type ArenaPlan, planArena } from "./memory.ts";
+import { roundUp } from "./multiples.ts";
 import type { GraphModule } from "./module.ts";
 import type { LiveValue } from "./program.ts";
 import type { RuleReport } from "./report.ts";
@@ -126,7 +127,7 @@ export class MemorySlots {
       const home = homeOf(slot);
       const isAlive = home.first <= step && home.last >= step && slot.first <= step;
       if (!isAlive || slot.first < (holders.get(home)?.first ?? -1)) continue;
-      const bytes = alignUp(slotBytes(slot), alignment);
+      const bytes = roundUp(slotBytes(slot), alignment);
       holders.set(home, { name: slot.name, bytes, scope: node.scope, first: slot.first });
     }
     return [...holders.values()].filter(({ bytes }) => bytes > 0)

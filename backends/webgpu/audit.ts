@@ -6,7 +6,7 @@ import type { StepNote } from "../backend.ts";
 import { noteNode } from "../errors.ts";
 import type { ArenaRange, MemberBindings } from "./bindings.ts";
 import type { GpuCapabilities, GpuLimits } from "./capabilities.ts";
-import { roundUp } from "./multiples.ts";
+import { roundUp } from "../../compiler/multiples.ts";
 
 /** What a step has rounded to f16 or bf16, in all runs so far on the same device. */
 export interface RoundingNote extends StepNote {

@@ -4,7 +4,7 @@ import type { Program, StepMember } from "../../compiler/program.ts";
 import { bytesPerElement } from "../../graph/dtype.ts";
 import type { GpuLimits } from "./capabilities.ts";
 import type { PlainKernel } from "./emit_kernel.ts";
-import { roundDown, roundUp } from "./multiples.ts";
+import { roundDown, roundUp } from "../../compiler/multiples.ts";
 import type { BindingLayout, BufferPlace } from "./wgsl/buffers.ts";
 
 /** A range of the arena, in bytes. */

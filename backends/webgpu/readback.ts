@@ -3,7 +3,7 @@ import type { Arena } from "./arena.ts";
 import type { ArenaRange } from "./bindings.ts";
 import type { GpuLimits } from "./capabilities.ts";
 import { OutOfMemoryError } from "../errors.ts";
-import { roundUp } from "./multiples.ts";
+import { roundUp } from "../../compiler/multiples.ts";
 
 const ALIGNMENT = 8;
 

@@ -2,7 +2,7 @@
  * Kernels that wait to run together: a kernel may run later than it was to, beside others of its form,
  * until one that touches what it does has to run, or until waiting would take too much memory.
  */
-import { alignUp } from "../memory.ts";
+import { roundUp } from "../multiples.ts";
 import { ALWAYS, type Slot, slotBytes } from "../memory_slots.ts";
 
 /** A kernel as far as waiting is concerned. */
@@ -146,7 +146,7 @@ class Waiting {
   }
 
   #bytes(home: Slot): number {
-    return alignUp(slotBytes(home), this.#alignment);
+    return roundUp(slotBytes(home), this.#alignment);
   }
 
   #enter(home: Slot): void {

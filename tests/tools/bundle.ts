@@ -101,7 +101,7 @@ async function buildText(
 }
 
 /** What op records say about themselves is for people, and nothing that runs reads it. */
-const DOC_FIELD = /^ {2}doc:(?:\s+"(?:[^"\\\n]|\\.)*"(?: \+)?)+,\n/gm;
+const DOC_FIELD = /^ +doc:(?:\s+"(?:[^"\\\n]|\\.)*"(?: \+)?)+,\n/gm;
 
 /**
  * A function in an op record, as the formatter writes it: to the lines further in, and the one that

@@ -37,10 +37,10 @@ import {
   type EmittedKernel,
   type KernelFunction,
   kernelFunction,
-  roundUp,
   ScratchLayout,
   type TemplateOptions,
 } from "./template.ts";
+import { roundUp } from "../../../compiler/multiples.ts";
 
 /**
  * Emits an attention kernel.

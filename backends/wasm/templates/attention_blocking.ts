@@ -1,6 +1,6 @@
 /** How attention is cut into work units and tiles. */
 import type { AttentionShape } from "../../../compiler/loop_ir.ts";
-import { roundUp } from "./template.ts";
+import { roundUp } from "../../../compiler/multiples.ts";
 
 /** Queries and keys of a block of scores; the last of each may have fewer. */
 export interface AttentionBlocking {

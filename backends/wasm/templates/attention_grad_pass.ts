@@ -30,10 +30,10 @@ import {
   type KernelFunction,
   kernelFunction,
   type KernelPhase,
-  roundUp,
   ScratchLayout,
   type TemplateOptions,
 } from "./template.ts";
+import { roundUp } from "../../../compiler/multiples.ts";
 
 /** The results of one phase, and along which axis its units divide a batch entry. */
 export interface GradPass extends AttentionGradKernel {

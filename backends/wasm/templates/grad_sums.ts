@@ -8,7 +8,8 @@ import { goBackThroughNorm } from "./row_norm_grad.ts";
 import type { OperandRows } from "./operand_rows.ts";
 import type { Range, RightOperand } from "./operands.ts";
 import { emitStoreRow } from "./store_row.ts";
-import { type KernelFunction, roundUp } from "./template.ts";
+import type { KernelFunction } from "./template.ts";
+import { roundUp } from "../../../compiler/multiples.ts";
 
 /** What the rows of a result were normalised from, where they were. */
 export interface NormedOperand {

@@ -38,10 +38,10 @@ import {
   type EmittedKernel,
   type KernelFunction,
   kernelFunction,
-  roundUp,
   ScratchLayout,
   type TemplateOptions,
 } from "./template.ts";
+import { roundUp } from "../../../compiler/multiples.ts";
 import { canBeThin, MAX_THIN_ROWS, ThinTerm } from "./thin_term.ts";
 import { UnitGrid, type UnitRun } from "./unit_grid.ts";
 

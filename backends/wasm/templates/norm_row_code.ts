@@ -3,7 +3,7 @@ import type { FunctionBuilder, Local } from "../encoder.ts";
 import { type Push, VectorCode } from "../vector_code.ts";
 import { acrossLanes } from "./across_lanes.ts";
 import { constant, countedLoop, increment, localPlus, whileBelow } from "./control_flow.ts";
-import { roundUp } from "./template.ts";
+import { roundUp } from "../../../compiler/multiples.ts";
 
 /** Vectors of a row at most that one stretch of code goes over without a loop. */
 const UNROLLED = 8;

@@ -5,7 +5,8 @@ import { type AxisList, emitOffsetTable, emitStrideTable } from "./offset_table.
 import { chooseColumnPacking, type ColumnPacking, emitPackColumns } from "./pack_columns.ts";
 import { chooseRowPacking, emitPackRows, type RowPacking } from "./pack_rows.ts";
 import { COLUMN_GROUP, packedColumnsBytes } from "./panels.ts";
-import { roundUp, type ScratchLayout } from "./template.ts";
+import type { ScratchLayout } from "./template.ts";
+import { roundUp } from "../../../compiler/multiples.ts";
 
 const CACHE_LINE = 64;
 

@@ -2,6 +2,7 @@
  * How a packed right operand lies: panel after panel, each with a row of neighbouring columns for each
  * `k`. The panels at the end are narrower, so that columns are padded to a whole vector at most.
  */
+import { roundUp } from "../../../compiler/multiples.ts";
 import type { FunctionBuilder, Local } from "../encoder.ts";
 import { increment } from "./control_flow.ts";
 
@@ -26,7 +27,7 @@ export interface PanelLayout {
 
 /** Bytes that `columns` packed columns of length `k` take. */
 export function packedColumnsBytes(columns: number, k: number): number {
-  return 4 * k * Math.ceil(columns / COLUMN_GROUP) * COLUMN_GROUP;
+  return 4 * k * roundUp(columns, COLUMN_GROUP);
 }
 
 /** Emits `body` for each panel of `columns`, in order; `left` holds the columns from it on. */

@@ -1,4 +1,5 @@
 /** What the three templates share: their calling convention, scratch layout and options. */
+import { roundUp } from "../../../compiler/multiples.ts";
 import type { LoopBuffer, Size } from "../../../compiler/loop_ir.ts";
 import type { FunctionBuilder, Local, ModuleBuilder } from "../encoder.ts";
 import { addresses, i32s } from "./control_flow.ts";
@@ -66,11 +67,6 @@ export class ScratchLayout {
     this.#bytes += roundUp(bytes, 64);
     return offset;
   }
-}
-
-/** The smallest multiple of `step` that is at least `value`. */
-export function roundUp(value: number, step: number): number {
-  return Math.ceil(value / step) * step;
 }
 
 /** A kernel's function and its parameters by meaning. */

@@ -27,7 +27,7 @@ import {
 } from "../bindings.ts";
 import type { GpuCapabilities, GpuLimits } from "../capabilities.ts";
 import type { PlainKernel } from "../emit_kernel.ts";
-import { roundDown, roundUp } from "../multiples.ts";
+import { roundDown, roundUp } from "../../../compiler/multiples.ts";
 import { inlineScratch } from "../wgsl/inline_scratch.ts";
 import { MOST_ROUNDS } from "../wgsl/rounds.ts";
 import { attentionRounds } from "./attention_rounds.ts";
