@@ -5,6 +5,7 @@ import { GPU_WORKS, type Work, WORKS } from "./works.ts";
 
 const SECONDS = 2;
 const QUICK_SECONDS = 0.5;
+const PATIENCE_SECONDS = 45;
 
 const BACKEND_WORKS: Readonly<Record<string, readonly Work[]>> = {
   wasm: WORKS,
@@ -23,6 +24,7 @@ export const HELP = `Measures Fovea beside its peers, in turns, and the machine'
   --systems <a,b>    systems to measure (default: all that can do the work)
   --threads <1,2>    numbers of threads (default: 1, and 2 if the machine has them)
   --seconds <n>      for how long each system is timed, warm-up aside (default ${SECONDS})
+  --patience <n>     for how many seconds a work may wait for a calm machine (default ${PATIENCE_SECONDS})
   --quick            peers on the most threads alone, at what is known to be their best setting, and
                      each system timed for ${QUICK_SECONDS} s
   --own-driver       on WebGPU without a GPU: the machine's own driver in software, and onnxruntime-web in
@@ -47,6 +49,7 @@ export interface Options {
   readonly systems: readonly System[];
   readonly threads: readonly number[];
   readonly seconds: number;
+  readonly patience: number;
   readonly everySetting: boolean;
   readonly quick: boolean;
   readonly tune: boolean;
@@ -78,6 +81,9 @@ export function readOptions(args: readonly string[], machineThreads: number): Op
     seconds: values.seconds === undefined
       ? values.quick ? QUICK_SECONDS : SECONDS
       : positive("seconds", values.seconds),
+    patience: values.patience === undefined
+      ? PATIENCE_SECONDS
+      : positive("patience", values.patience),
     everySetting: values["every-setting"],
     quick: values.quick,
     tune: !values["no-tune"],
@@ -96,6 +102,7 @@ function parse(args: readonly string[]) {
         systems: { type: "string" },
         threads: { type: "string" },
         seconds: { type: "string" },
+        patience: { type: "string" },
         quick: { type: "boolean", default: false },
         "no-tune": { type: "boolean", default: false },
         "own-driver": { type: "boolean", default: false },

@@ -52,15 +52,14 @@ export interface Comparison {
 export const ROUNDS = 5;
 /** Of a system whose single run takes longer than all rounds should. */
 const FEWEST_ROUNDS = 3;
-/** Milliseconds that a comparison may wait for the machine, rounds that do not count included. */
-const PATIENCE = 45_000;
-
 /** How a comparison is made. */
 export interface MeasureOptions {
   readonly systems: readonly System[];
   readonly threads: readonly number[];
   /** Time in which each system is measured, warm-up aside. */
   readonly milliseconds: number;
+  /** Milliseconds that a work may wait for the machine, rounds that do not count included. */
+  readonly patience: number;
   /** Whether all settings are tried, also where the best is known and a run takes long. */
   readonly everySetting: boolean;
   /** Whether peers run on the most threads alone, as in heavy works. */
@@ -277,9 +276,9 @@ export type Timed = Pick<Comparison, "measurements" | "failures">;
 export async function inTurns(
   what: string,
   ready: readonly Ready[],
-  { milliseconds, watch, progress }: MeasureOptions,
+  { milliseconds, patience, watch, progress }: MeasureOptions,
 ): Promise<Timed> {
-  const rounds = new CalmRounds(watch, PATIENCE);
+  const rounds = new CalmRounds(watch, patience);
   const sums = ready.map((one) => ({ ...one, rounds: [] as TimedRound[], failure: "" }));
   for (let round = 0; round < ROUNDS; round++) {
     progress(`${what}: round ${round + 1} of ${ROUNDS}`);

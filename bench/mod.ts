@@ -19,7 +19,14 @@ import { findGpuPlace, type GpuPlace } from "./gpu_place.ts";
 import { type DispatchCosts, measureDispatches } from "./dispatches.ts";
 import { compare, type Comparison, type MeasureOptions } from "./measure.ts";
 import { writeModel } from "./onnx/write_model.ts";
-import { COPIES, MachineProcesses, type MachineRate, measurePeaks, MULTIPLY_ADDS } from "./peak.ts";
+import {
+  COPIES,
+  FED_MULTIPLY_ADDS,
+  MachineProcesses,
+  type MachineRate,
+  measurePeaks,
+  MULTIPLY_ADDS,
+} from "./peak.ts";
 import {
   comparisonRecords,
   dispatchRecords,
@@ -103,8 +110,9 @@ function isOfOneWork(error: unknown): error is Error {
 
 /**
  * Shares of the most ever seen from which on the machine counts as calm. Neighbours on the same processor
- * take away cores, or the shared cache: products then took up to 1.4 times as long while
- * multiply-adds in registers lost nothing, and copies showed it.
+ * take away cores, or share one, or the shared cache: products then took up to 1.4 times as long while
+ * multiply-adds in registers lost nothing. Those of operands from the first cache show a shared core,
+ * copies a shared cache.
  */
 const CALM_CORES = 0.95;
 const CALM_CACHE = 0.9;
@@ -115,23 +123,26 @@ const CALM_CACHE = 0.9;
  * @returns Whether every work was measured.
  */
 async function bench(options: Options): Promise<boolean> {
-  const { json, works, seconds } = options;
+  const { json, works, seconds, patience } = options;
   const folder = await Deno.makeTempDir({ prefix: "fovea_bench_" });
   const print = json ? console.error : console.log;
   const failures: string[] = [];
   try {
     const most = Math.max(...options.threads);
     await using peak = await MachineProcesses.launch(MULTIPLY_ADDS, most, folder);
+    await using fed = await MachineProcesses.launch(FED_MULTIPLY_ADDS, most, folder);
     await using copies = await MachineProcesses.launch(COPIES, most, folder);
     const gpu = await gpuPlace(options);
     const run = new Bench({
       ...options,
       milliseconds: seconds * 1000,
+      patience: patience * 1000,
       folder,
       writeModel,
       gpu,
       watch: new Watch([
         { rate: (threads) => peak.rate(threads), share: CALM_CORES },
+        { rate: (threads) => fed.rate(threads), share: CALM_CORES },
         { rate: (threads) => copies.rate(threads), share: CALM_CACHE },
       ]),
       progress: showProgress,

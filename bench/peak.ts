@@ -1,12 +1,13 @@
 /** Measuring the machine's multiply-add peak, on one thread and on several at once. */
 import { Contender } from "./contender.ts";
 import { COPY_BYTES } from "./fovea/cache_copy.ts";
+import { FED_FLOPS } from "./fovea/fed_fma.ts";
 import { PEAK_FLOPS } from "./fovea/fma_peak.ts";
 import { type MeasureOptions, ROUNDS } from "./measure.ts";
 import { median } from "./statistics.ts";
 import { FOVEA } from "./systems.ts";
 import { LEAD_IN } from "./timing.ts";
-import { COPY_WORK, type MachineWork, PEAK_WORK } from "./works.ts";
+import { COPY_WORK, FED_WORK, type MachineWork, PEAK_WORK } from "./works.ts";
 
 /** Something that shows what the machine gives just now. */
 export interface MachineKernel {
@@ -16,6 +17,7 @@ export interface MachineKernel {
 }
 
 export const MULTIPLY_ADDS: MachineKernel = { work: PEAK_WORK, amount: PEAK_FLOPS };
+export const FED_MULTIPLY_ADDS: MachineKernel = { work: FED_WORK, amount: FED_FLOPS };
 export const COPIES: MachineKernel = { work: COPY_WORK, amount: COPY_BYTES };
 
 /** What a machine does with so many threads busy. */

@@ -1,7 +1,10 @@
 /** What is measured: products, models, batches, and how many FLOPs a run of each has. */
 import { patchGrid, tokenCount, type VitConfig, vitConfig, vitVariant } from "../models/mod.ts";
 
-/** What the machine gives: fused multiply-adds in registers alone, or copies in its shared cache. */
+/**
+ * What the machine gives: fused multiply-adds in registers alone, or of operands from the first cache, or
+ * copies in its shared cache.
+ */
 export interface MachineWork {
   readonly suite: "machine";
   readonly name: string;
@@ -171,6 +174,7 @@ export const GPU_WORKS: readonly (TimedWork | DispatchWork)[] = [
 
 /** What the machine can do at best. */
 export const PEAK_WORK: MachineWork = { suite: "machine", name: "simd fma peak" };
+export const FED_WORK: MachineWork = { suite: "machine", name: "first cache multiply-adds" };
 export const COPY_WORK: MachineWork = { suite: "machine", name: "shared cache copies" };
 
 /** All that the benchmark does otherwise, in the order in which it is run. */

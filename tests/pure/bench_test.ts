@@ -1,6 +1,7 @@
 import { assert, assertAlmostEquals, assertEquals, assertThrows } from "../support/assert.ts";
 import { HELP, readOptions, UsageError } from "../../bench/arguments.ts";
 import { noise, parametersOf, trainingBatch } from "../../bench/data.ts";
+import { FED_FLOPS, startFedMultiplyAdds } from "../../bench/fovea/fed_fma.ts";
 import { PEAK_FLOPS, startPeak } from "../../bench/fovea/fma_peak.ts";
 import { jaxShape } from "../../bench/jax/parameters.ts";
 import { permuted, sideBySide } from "../../bench/layout.ts";
@@ -67,6 +68,7 @@ Deno.test("bench: without arguments everything is measured", () => {
     systems: SYSTEMS,
     threads: [1, 2],
     seconds: 2,
+    patience: 45,
     everySetting: false,
     quick: false,
     tune: true,
@@ -97,6 +99,7 @@ Deno.test("bench: arguments narrow what is measured", () => {
   assertEquals(options?.threads, [2, 4]);
   assertEquals(readOptions(["--systems", "fovea"], 2)?.systems, [FOVEA]);
   assertEquals(readOptions(["--seconds", "0.25"], 2)?.seconds, 0.25);
+  assertEquals(readOptions(["--patience", "300"], 2)?.patience, 300);
   assertEquals(readOptions(["--quick"], 2)?.seconds, 0.5);
   assertEquals(readOptions(["--quick", "--seconds", "1"], 2)?.seconds, 1);
 });
@@ -143,6 +146,7 @@ Deno.test("bench: arguments that make no sense are refused", () => {
     [["--threads", "0"], "--threads is 0, wanted a number > 0"],
     [["--threads", "1.5"], "--threads has 1.5, wanted whole numbers"],
     [["--seconds", "soon"], "--seconds is soon"],
+    [["--patience", "0"], "--patience is 0, wanted a number > 0"],
     [["--seconds", ""], "--seconds is , wanted a number > 0"],
     [["--fast"], "--fast"],
     [["fast"], "fast"],
@@ -267,9 +271,12 @@ Deno.test("bench: the training batch is the same each time, and in range", () =>
   assert(new Set(labels).size > 5);
 });
 
-Deno.test("bench: the multiply-add kernel computes what it should", async () => {
+Deno.test("bench: the multiply-add kernels compute what they should", async () => {
   assertEquals(await startPeak().step(), [24]);
   assertEquals(PEAK_FLOPS, 2 * 4 * 12 * 4 * 100_000);
+  // Every product is of ones: each sum is its number of steps.
+  assertEquals(await startFedMultiplyAdds().step(), [12 * 16_384]);
+  assertEquals(FED_FLOPS, 2 * 4 * 12 * 16_384);
 });
 
 Deno.test("bench: parameters get jax-js's shapes", () => {
