@@ -3,12 +3,12 @@
  * commands, each thread's scratch, shared scratch, arena.
  */
 import type { Kernel, Size } from "../../compiler/loop_ir.ts";
+import { roundUp } from "../../compiler/multiples.ts";
 import type { Program, ProgramStep, StepMember } from "../../compiler/program.ts";
 import { sizeIn } from "../../compiler/sizes.ts";
 import type { AddressType } from "./address_instructions.ts";
 import { controlBytes } from "./barrier.ts";
 import type { EmittedKernel, KernelPhase } from "./templates/template.ts";
-import { roundUp } from "../../compiler/multiples.ts";
 
 /** Byte addresses in a program's memory. */
 export interface MemoryLayout {

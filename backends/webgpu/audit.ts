@@ -1,12 +1,12 @@
 /** An audit of rounding: how large numbers are before kernels round them to 16 bits. */
 import type { Kernel, Statement } from "../../compiler/loop_ir.ts";
 import { mapStatements, visitExpressions } from "../../compiler/lower/expressions.ts";
+import { roundUp } from "../../compiler/multiples.ts";
 import type { Program } from "../../compiler/program.ts";
 import type { StepNote } from "../backend.ts";
 import { noteNode } from "../errors.ts";
 import type { ArenaRange, MemberBindings } from "./bindings.ts";
 import type { GpuCapabilities, GpuLimits } from "./capabilities.ts";
-import { roundUp } from "../../compiler/multiples.ts";
 
 /** What a step has rounded to f16 or bf16, in all runs so far on the same device. */
 export interface RoundingNote extends StepNote {

@@ -1,10 +1,10 @@
 /** Which ranges of the arena a step binds. */
 import type { KernelBuffer } from "../../compiler/loop_ir.ts";
+import { roundDown, roundUp } from "../../compiler/multiples.ts";
 import type { Program, StepMember } from "../../compiler/program.ts";
 import { bytesPerElement } from "../../graph/dtype.ts";
 import type { GpuLimits } from "./capabilities.ts";
 import type { PlainKernel } from "./emit_kernel.ts";
-import { roundDown, roundUp } from "../../compiler/multiples.ts";
 import type { BindingLayout, BufferPlace } from "./wgsl/buffers.ts";
 
 /** A range of the arena, in bytes. */

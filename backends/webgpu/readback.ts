@@ -1,9 +1,9 @@
 /** Copies from the device to the host. */
+import { roundUp } from "../../compiler/multiples.ts";
 import type { Arena } from "./arena.ts";
 import type { ArenaRange } from "./bindings.ts";
 import type { GpuLimits } from "./capabilities.ts";
 import { OutOfMemoryError } from "../errors.ts";
-import { roundUp } from "../../compiler/multiples.ts";
 
 const ALIGNMENT = 8;
 

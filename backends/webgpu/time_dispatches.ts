@@ -1,7 +1,7 @@
 /** How long kernels take on a device, in each of the ways that they could be computed. */
+import { roundUp } from "../../compiler/multiples.ts";
 import type { GpuCapabilities } from "./capabilities.ts";
 import type { GpuDevice } from "./device.ts";
-import { roundUp } from "../../compiler/multiples.ts";
 import { timePasses } from "./time_passes.ts";
 import type { Dispatch } from "./wgsl/module.ts";
 

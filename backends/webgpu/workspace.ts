@@ -1,7 +1,7 @@
 /** Memory in which the dispatches of one kernel leave something for each other. */
 import type { Kernel, KernelBuffer } from "../../compiler/loop_ir.ts";
-import type { Program } from "../../compiler/program.ts";
 import { roundUp } from "../../compiler/multiples.ts";
+import type { Program } from "../../compiler/program.ts";
 import { WORKSPACE, workspaceElements } from "./templates/attention_norms.ts";
 
 /** The kernel with the workspace that it takes, if any, as its last buffer. */

@@ -2,8 +2,8 @@
  * Kernels that wait to run together: a kernel may run later than it was to, beside others of its form,
  * until one that touches what it does has to run, or until waiting would take too much memory.
  */
-import { roundUp } from "../multiples.ts";
 import { ALWAYS, type Slot, slotBytes } from "../memory_slots.ts";
+import { roundUp } from "../multiples.ts";
 
 /** A kernel as far as waiting is concerned. */
 export interface WaitingKernel {

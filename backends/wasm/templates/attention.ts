@@ -4,6 +4,7 @@
  * of keys (Rabe and Staats, 2021; Dao et al., 2022).
  */
 import type { AttentionKernel, MatrixOperand } from "../../../compiler/loop_ir.ts";
+import { roundUp } from "../../../compiler/multiples.ts";
 import { staticSize } from "../../../graph/shape.ts";
 import type { FunctionBuilder, Local, ModuleBuilder } from "../encoder.ts";
 import { VectorCode } from "../vector_code.ts";
@@ -40,7 +41,6 @@ import {
   ScratchLayout,
   type TemplateOptions,
 } from "./template.ts";
-import { roundUp } from "../../../compiler/multiples.ts";
 
 /**
  * Emits an attention kernel.

@@ -4,6 +4,7 @@
  * the one for dq needs them transposed.
  */
 import type { AttentionGradKernel } from "../../../compiler/loop_ir.ts";
+import { roundUp } from "../../../compiler/multiples.ts";
 import { staticSize } from "../../../graph/shape.ts";
 import type { FunctionBuilder, Local, ModuleBuilder } from "../encoder.ts";
 import { type AttentionBlocking, chooseGradBlocking } from "./attention_blocking.ts";
@@ -33,7 +34,6 @@ import {
   ScratchLayout,
   type TemplateOptions,
 } from "./template.ts";
-import { roundUp } from "../../../compiler/multiples.ts";
 
 /** The results of one phase, and along which axis its units divide a batch entry. */
 export interface GradPass extends AttentionGradKernel {

@@ -1,7 +1,7 @@
 /** How a matmul is cut into work units and blocks that fit the caches. */
+import { roundUp } from "../../../compiler/multiples.ts";
 import type { Microkernel } from "./microkernel.ts";
 import type { RowPacking } from "./pack_rows.ts";
-import { roundUp } from "../../../compiler/multiples.ts";
 
 /** Sizes of a matmul, after flattening. */
 export interface MatmulExtents {

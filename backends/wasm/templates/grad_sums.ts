@@ -1,5 +1,6 @@
 /** Results of attention's gradient under way: sums in scratch, and how they end. */
 import type { AttentionGradKernel, MatrixOperand } from "../../../compiler/loop_ir.ts";
+import { roundUp } from "../../../compiler/multiples.ts";
 import type { Local } from "../encoder.ts";
 import { constant, countedLoop, increment, localPlus } from "./control_flow.ts";
 import { matrixBase, rowAddress } from "./matrix_view.ts";
@@ -9,7 +10,6 @@ import type { OperandRows } from "./operand_rows.ts";
 import type { Range, RightOperand } from "./operands.ts";
 import { emitStoreRow } from "./store_row.ts";
 import type { KernelFunction } from "./template.ts";
-import { roundUp } from "../../../compiler/multiples.ts";
 
 /** What the rows of a result were normalised from, where they were. */
 export interface NormedOperand {

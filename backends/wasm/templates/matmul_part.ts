@@ -7,6 +7,7 @@
  * is long and the result small, units are slices of k as well, and a second phase adds up their sums.
  */
 import type { KernelBuffer, MatmulPart, MatmulTerm } from "../../../compiler/loop_ir.ts";
+import { roundUp } from "../../../compiler/multiples.ts";
 import type { FunctionBuilder, Local, ModuleBuilder } from "../encoder.ts";
 import { emitAddSlices, slicesBytes } from "./add_slices.ts";
 import {
@@ -41,7 +42,6 @@ import {
   ScratchLayout,
   type TemplateOptions,
 } from "./template.ts";
-import { roundUp } from "../../../compiler/multiples.ts";
 import { canBeThin, MAX_THIN_ROWS, ThinTerm } from "./thin_term.ts";
 import { UnitGrid, type UnitRun } from "./unit_grid.ts";
 

@@ -1,9 +1,9 @@
 /** The code that goes over rows of a norm: their statistics, and vectors of several rows at once. */
+import { roundUp } from "../../../compiler/multiples.ts";
 import type { FunctionBuilder, Local } from "../encoder.ts";
 import { type Push, VectorCode } from "../vector_code.ts";
 import { acrossLanes } from "./across_lanes.ts";
 import { constant, countedLoop, increment, localPlus, whileBelow } from "./control_flow.ts";
-import { roundUp } from "../../../compiler/multiples.ts";
 
 /** Vectors of a row at most that one stretch of code goes over without a loop. */
 const UNROLLED = 8;

@@ -1,4 +1,5 @@
 /** The two sides of a block product, brought from strided memory into what the microkernels read. */
+import { roundUp } from "../../../compiler/multiples.ts";
 import type { FunctionBuilder, Local, ModuleBuilder } from "../encoder.ts";
 import { constant, localPlus } from "./control_flow.ts";
 import { type AxisList, emitOffsetTable, emitStrideTable } from "./offset_table.ts";
@@ -6,7 +7,6 @@ import { chooseColumnPacking, type ColumnPacking, emitPackColumns } from "./pack
 import { chooseRowPacking, emitPackRows, type RowPacking } from "./pack_rows.ts";
 import { COLUMN_GROUP, packedColumnsBytes } from "./panels.ts";
 import type { ScratchLayout } from "./template.ts";
-import { roundUp } from "../../../compiler/multiples.ts";
 
 const CACHE_LINE = 64;
 

@@ -1,6 +1,6 @@
 /** What the three templates share: their calling convention, scratch layout and options. */
-import { roundUp } from "../../../compiler/multiples.ts";
 import type { LoopBuffer, Size } from "../../../compiler/loop_ir.ts";
+import { roundUp } from "../../../compiler/multiples.ts";
 import type { FunctionBuilder, Local, ModuleBuilder } from "../encoder.ts";
 import { addresses, i32s } from "./control_flow.ts";
 import {

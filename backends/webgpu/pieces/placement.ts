@@ -5,6 +5,7 @@
  * is cut in two, again and again, by whatever leaves each half the least to bind.
  */
 import { copyKernel } from "../../../compiler/lower/copy_kernel.ts";
+import { roundDown, roundUp } from "../../../compiler/multiples.ts";
 import type { Program, StepMember } from "../../../compiler/program.ts";
 import type { PlainLoopKernel } from "../../../compiler/sizes.ts";
 import { withSizes } from "../../../compiler/sizes.ts";
@@ -27,7 +28,6 @@ import {
 } from "../bindings.ts";
 import type { GpuCapabilities, GpuLimits } from "../capabilities.ts";
 import type { PlainKernel } from "../emit_kernel.ts";
-import { roundDown, roundUp } from "../../../compiler/multiples.ts";
 import { inlineScratch } from "../wgsl/inline_scratch.ts";
 import { MOST_ROUNDS } from "../wgsl/rounds.ts";
 import { attentionRounds } from "./attention_rounds.ts";

@@ -1,7 +1,7 @@
 /** How attention's work is divided. */
 import type { AttentionGradKernel, AttentionKernel } from "../../../compiler/loop_ir.ts";
-import type { GpuLimits } from "../capabilities.ts";
 import { roundUp } from "../../../compiler/multiples.ts";
+import type { GpuLimits } from "../capabilities.ts";
 import type { EmitOptions } from "../wgsl/module.ts";
 import { sizeOf } from "../wgsl/strides.ts";
 import type { TileDevice } from "./tile.ts";
