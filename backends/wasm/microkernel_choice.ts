@@ -170,7 +170,7 @@ async function load(
     if (typeof tile !== "function") throw new TypeError(`The module exports no function ${name}`);
     return {
       name,
-      run: () => tile(0, 0, b, K, c, 4 * columns, 0, b),
+      run: () => tile(0, 0, b, K, c, 4 * columns, 0, b, 0),
       flops: 2 * rows * columns * K,
       firstRate: 0,
       bestRate: 0,

@@ -47,10 +47,11 @@ const blocks = fc.record({
   before: fc.integer({ min: 0, max: 20 }),
   k: fc.integer({ min: 1, max: 70 }),
   after: fc.integer({ min: 0, max: 20 }),
+  areFar: fc.constantFrom(0, 1),
 });
 
 Deno.test("wasm products: panels may end where the memory does", () => {
-  fc.assert(fc.property(blocks, ({ name, rows, groups, before, k, after }) => {
+  fc.assert(fc.property(blocks, ({ name, rows, groups, before, k, after, areFar }) => {
     const tile = MICROKERNELS[name];
     const [columns, length] = [4 * groups, before + k + after];
     const [table, left, sums] = [0, rows, rows + rows * k];
@@ -62,7 +63,20 @@ Deno.test("wasm products: panels may end where the memory does", () => {
     a.forEach((_, index) => a[index] = valueAt(index));
     const panels = numbers.subarray(packed);
     panels.forEach((_, index) => panels[index] = valueAt(3 * index));
-    call(4 * table, 0, rows, 4 * packed, k, columns, 4 * sums, 4 * columns, 0, before, length);
+    call(
+      4 * table,
+      0,
+      rows,
+      4 * packed,
+      k,
+      columns,
+      4 * sums,
+      4 * columns,
+      0,
+      before,
+      length,
+      areFar,
+    );
 
     const expected = new Float32Array(rows * columns);
     for (let first = 0, width = 0; first < columns; first += width) {
@@ -88,9 +102,11 @@ Deno.test("wasm products: a register tile brings near as many bytes as a row of 
     for (const k of [1, 15, 16, 40, 64]) {
       const { words, numbers, call } = load(PAGE_BYTES, (m) => emitMicrokernel(m, tile, true));
       words.fill(4096, 0, tile.rows);
-      const run = (ahead: number) => call(0, 0, 8192, k, 32768, 4 * tile.columns, 0, ahead);
+      const run = (ahead: number, touches = 1) =>
+        call(0, 0, 8192, k, 32768, 4 * tile.columns, 0, ahead, touches);
       const end = 4 * numbers.length;
       run(end - 4 * k);
+      run(end, 0);
       if (k < 16) run(end);
       else {assertThrows(
           () => run(end - 64 * (Math.floor(k / 16) - 1)),

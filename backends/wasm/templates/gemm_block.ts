@@ -14,8 +14,11 @@ export interface GemmBlockCall {
   /** Address of the packed panels. */
   readonly packed: Local;
   readonly k: Local;
-  /** Where the panels are longer than `k`: the first of it, and their length. */
-  readonly within?: { readonly kStart: Local; readonly kLength: number } | undefined;
+  /**
+   * Of panels that were stored once, and so are in no near cache: the first of the rows that are
+   * multiplied, and how many there are. Others are in scratch, and have `k`.
+   */
+  readonly stored?: { readonly kStart: Local; readonly kLength: number } | undefined;
   /** Columns of the product; the last panel is padded to a whole number of vectors. */
   readonly columns: Local;
   readonly c: Local;
@@ -36,20 +39,22 @@ export function callGemmBlock(f: FunctionBuilder, block: number, call: GemmBlock
   f.get(call.c);
   f.i32.const(call.cRowBytes);
   f.get(call.accumulate);
-  if (call.within === undefined) {
+  if (call.stored === undefined) {
     f.i32.const(0);
     f.get(call.k);
   } else {
-    f.get(call.within.kStart);
-    f.i32.const(call.within.kLength);
+    f.get(call.stored.kStart);
+    f.i32.const(call.stored.kLength);
   }
+  f.i32.const(Number(call.stored !== undefined));
   f.call(block);
 }
 
 /**
  * Emits, once a module, the function `(rowTable, aOffset, rows, packed, k, columns, c, cRowBytes,
- * accumulate, kStart, kLength)` that runs register tiles, panel by panel: a panel, or as much of its
- * `kLength` rows as are multiplied, stays in the first cache while the rows stream past it.
+ * accumulate, kStart, kLength, areFar)` that runs register tiles, panel by panel: a panel, or as much
+ * of its `kLength` rows as are multiplied, stays in the first cache while the rows stream past it. Where
+ * the panels are far, not zero, each is brought near during the one before it.
  */
 export function emitGemmBlock(
   module: ModuleBuilder,
@@ -75,6 +80,7 @@ export function emitGemmBlock(
       "i32",
       "i32",
       "i32",
+      "i32",
     ] as const;
     const f = module.function(name, { params, results: [] });
     emitBlockBody(f, tile, panelRows);
@@ -89,7 +95,7 @@ function emitBlockBody(
 ): void {
   const [packed, columns, c] = [f.param(3), f.param(5), f.param(6)];
   const [kStart, kLength] = [f.param(9), f.param(10)];
-  const [panel, ahead] = [f.local("address"), f.local("address")];
+  const [panel, next] = [f.local("address"), f.local("address")];
   forEachPanel(f, columns, tile.columns, (width, left) => {
     const callee = panelRows.get(width);
     if (callee === undefined) throw new RangeError(`No function for panels of ${width} columns`);
@@ -101,24 +107,25 @@ function emitBlockBody(
     };
     setPlus(panel, packed, kStart);
     setPlus(packed, packed, kLength);
-    f.get(panel);
-    f.set(ahead);
-    f.get(left);
-    f.i32.const(2 * width - COLUMN_GROUP);
-    f.i32.gt_s();
-    f.if(() => setPlus(ahead, packed, kStart));
+    setPlus(next, packed, kStart);
     for (const parameter of [0, 1, 2]) f.get(f.param(parameter));
     f.get(panel);
     for (const parameter of [4, 6, 7, 8]) f.get(f.param(parameter));
-    f.get(ahead);
+    f.get(next);
+    // Whether there is another panel as wide.
+    f.get(left);
+    f.i32.const(2 * width - COLUMN_GROUP);
+    f.i32.gt_s();
+    f.get(f.param(11));
+    f.i32.and();
     f.call(callee);
     increment(f, c, 4 * width);
   });
 }
 
 /**
- * `(rowTable, aOffset, rows, panel, k, c, cRowBytes, accumulate, ahead)`: all rows against one panel.
- * Each tile brings near a part of the panel at `ahead`, as wide, so that it is there in time.
+ * `(rowTable, aOffset, rows, panel, k, c, cRowBytes, accumulate, next, touches)`: all rows against one
+ * panel. With `touches` not zero each tile brings near a part of the next panel, which is as wide.
  */
 function emitPanelRows(module: ModuleBuilder, tile: Microkernel, relaxedSimd: boolean): number {
   const { rows: tileRows, columns } = tile;
@@ -137,6 +144,7 @@ function emitPanelRows(module: ModuleBuilder, tile: Microkernel, relaxedSimd: bo
     "i32",
     "i32",
     "address",
+    "i32",
   ] as const;
   const f = module.function(name, { params, results: [] });
   const [rowTable, rows, k, c, cRowBytes] = [0, 2, 4, 5, 6].map((at) => f.param(at)) as [
@@ -156,6 +164,7 @@ function emitPanelRows(module: ModuleBuilder, tile: Microkernel, relaxedSimd: bo
     f.get(k);
     f.i32.mul();
     f.address.plus(4);
+    f.get(f.param(9));
     f.call(tile);
   };
   const fullTile = tiles[tileRows - 1];

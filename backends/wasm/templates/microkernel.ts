@@ -55,10 +55,10 @@ const LANES = 4;
 const VECTOR_BYTES = 16;
 
 /**
- * Emits, once a module, the function `(rowTable, aOffset, b, k, c, cRowBytes, accumulate, ahead)`.
- * `rowTable` points at the rows' byte addresses, to each of which `aOffset` is added. With
- * `accumulate` not zero the products are added to what `c` holds. Meanwhile the `4 k` bytes from
- * `ahead` on are brought near, at no cost: they come from afar while the tile computes.
+ * Emits, once a module, the function `(rowTable, aOffset, b, k, c, cRowBytes, accumulate, ahead,
+ * touches)`. `rowTable` points at the rows' byte addresses, to each of which `aOffset` is added. With
+ * `accumulate` not zero the products are added to what `c` holds. With `touches` not zero the `4 k`
+ * bytes from `ahead` on are brought near, next to free: they come from afar while the tile computes.
  */
 export function emitMicrokernel(
   module: ModuleBuilder,
@@ -76,6 +76,7 @@ export function emitMicrokernel(
       "i32",
       "i32",
       "address",
+      "i32",
     ] as const;
     const f = module.function(name, { params, results: [] });
     new MicrokernelEmitter(f, tile, relaxedSimd).emit();
@@ -141,7 +142,7 @@ class MicrokernelEmitter {
     f.tee(left);
     f.if(() => {
       f.loop((again) => {
-        if (steps === TOUCHING_ROUND) touchLine(f, f.param(7));
+        if (steps === TOUCHING_ROUND) this.#touchIfWanted();
         this.#steps(steps);
         f.get(left);
         f.i32.const(1);
@@ -150,6 +151,12 @@ class MicrokernelEmitter {
         f.brIf(again);
       });
     });
+  }
+
+  #touchIfWanted(): void {
+    const f = this.#f;
+    f.get(f.param(8));
+    f.if(() => touchLine(f, f.param(7)));
   }
 
   #steps(count: number): void {

@@ -80,7 +80,7 @@ export class PackedTerm extends TermEmitter {
     const firstRow = f.local("i32");
     const group = f.local("i32");
     const c = localPlus(f, block.c, 0);
-    const within = this.#options.isStored ? { kStart: k.start, kLength: this.k } : undefined;
+    const stored = this.#options.isStored ? { kStart: k.start, kLength: this.k } : undefined;
     countedLoop(f, firstRow, rows, rowGroup, () => {
       f.get(rows);
       f.get(firstRow);
@@ -95,7 +95,7 @@ export class PackedTerm extends TermEmitter {
         rows: group,
         packed: this.#right.packed,
         k: k.count,
-        within,
+        stored,
         columns,
         c,
       });
