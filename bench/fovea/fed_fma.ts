@@ -3,8 +3,9 @@
  * core that is shared with a neighbour does far fewer of, while multiply-adds in registers alone lose
  * nothing.
  */
-import { type Label, type Local, ModuleBuilder } from "../../backends/wasm/encoder.ts";
+import { type Local, ModuleBuilder } from "../../backends/wasm/encoder.ts";
 import { wasmFeatures } from "../../backends/wasm/features.ts";
+import { constant, countedLoop } from "../../backends/wasm/templates/control_flow.ts";
 import { VectorCode } from "../../backends/wasm/vector_code.ts";
 import type { MeasuredRun } from "../measured_run.ts";
 import { pushTotal } from "./fma_peak.ts";
@@ -38,15 +39,6 @@ function fedModule(relaxedSimd: boolean): Uint8Array<ArrayBuffer> {
   const factor = f.local("v128");
   const [pass, at] = [f.local("i32"), f.local("i32")];
   const push = (local: Local) => () => f.get(local);
-  const again = (counter: Local, step: number, end: number, loop: Label) => {
-    f.get(counter);
-    f.i32.const(step);
-    f.i32.add();
-    f.tee(counter);
-    f.i32.const(end);
-    f.i32.lt_u();
-    f.brIf(loop);
-  };
   const step = (number: number) => {
     vectors.forEach((vector, index) => {
       f.get(at);
@@ -65,14 +57,10 @@ function fedModule(relaxedSimd: boolean): Uint8Array<ArrayBuffer> {
       });
     }
   };
-  f.loop((nextPass) => {
-    f.i32.const(0);
-    f.set(at);
-    f.loop((next) => {
+  countedLoop(f, pass, constant(f, PASSES), 1, () => {
+    countedLoop(f, at, constant(f, OPERAND_BYTES), ROUND_BYTES, () => {
       for (let number = 0; number < UNROLL; number++) step(number);
-      again(at, ROUND_BYTES, OPERAND_BYTES, next);
     });
-    again(pass, 1, PASSES, nextPass);
   });
   pushTotal(code, sums);
   module.export("fed_fma", f.index);

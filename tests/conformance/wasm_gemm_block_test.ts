@@ -6,7 +6,7 @@ import {
   type MicrokernelName,
   MICROKERNELS,
 } from "../../backends/wasm/templates/microkernel.ts";
-import { panelWidths } from "../../backends/wasm/templates/panels.ts";
+import { COLUMN_GROUP, panelWidths } from "../../backends/wasm/templates/panels.ts";
 import { roundUp } from "../../compiler/multiples.ts";
 import { assertEquals, assertThrows } from "../support/assert.ts";
 import fc from "../support/fast_check.ts";
@@ -54,12 +54,12 @@ Deno.test("wasm products: panels may end where the memory does", () => {
   fc.assert(fc.property(blocks, ({ name, rows, groups, before, k, after, areFar }) => {
     const tile = MICROKERNELS[name];
     const [columns, length] = [4 * groups, before + k + after];
-    const [table, left, sums] = [0, rows, rows + rows * k];
+    const [table, start, sums] = [0, rows, rows + rows * k];
     const needed = sums + rows * columns + length * columns;
     const { words, numbers, call } = load(4 * needed, (m) => emitGemmBlock(m, tile, true));
     const packed = numbers.length - length * columns;
-    for (let row = 0; row < rows; row++) words[table + row] = 4 * (left + row * k);
-    const a = numbers.subarray(left, sums);
+    for (let row = 0; row < rows; row++) words[table + row] = 4 * (start + row * k);
+    const a = numbers.subarray(start, sums);
     a.forEach((_, index) => a[index] = valueAt(index));
     const panels = numbers.subarray(packed);
     panels.forEach((_, index) => panels[index] = valueAt(3 * index));
@@ -80,10 +80,11 @@ Deno.test("wasm products: panels may end where the memory does", () => {
 
     const expected = new Float32Array(rows * columns);
     for (let first = 0, width = 0; first < columns; first += width) {
-      const least = columns - first;
-      width = panelWidths(tile.columns).find((width) => width - 4 < least) ?? 4;
+      const left = columns - first;
+      width = panelWidths(tile.columns).find((width) => width - COLUMN_GROUP < left) ??
+        COLUMN_GROUP;
       for (let row = 0; row < rows; row++) {
-        for (let column = 0; column < Math.min(width, least); column++) {
+        for (let column = 0; column < Math.min(width, left); column++) {
           for (let at = 0; at < k; at++) {
             const b = panels[first * length + (before + at) * width + column] ?? NaN;
             const place = row * columns + first + column;
@@ -107,12 +108,16 @@ Deno.test("wasm products: a register tile brings near as many bytes as a row of 
       const end = 4 * numbers.length;
       run(end - 4 * k);
       run(end, 0);
-      if (k < 16) run(end);
-      else {assertThrows(
-          () => run(end - 64 * (Math.floor(k / 16) - 1)),
+      const lines = Math.floor(k / 16);
+      if (lines === 0) {
+        run(end);
+      } else {
+        assertThrows(
+          () => run(end - 64 * (lines - 1)),
           WebAssembly.RuntimeError,
           "out of bounds",
-        );}
+        );
+      }
     }
   }
 });

@@ -15,8 +15,8 @@ export interface GemmBlockCall {
   readonly packed: Local;
   readonly k: Local;
   /**
-   * Of panels that were stored once, and so are in no near cache: the first of the rows that are
-   * multiplied, and how many there are. Others are in scratch, and have `k`.
+   * Of panels that were stored once, and so are in no near cache: the first of their rows that is
+   * multiplied, and how many they have. Others are in scratch, and have `k`.
    */
   readonly stored?: { readonly kStart: Local; readonly kLength: number } | undefined;
   /** Columns of the product; the last panel is padded to a whole number of vectors. */
@@ -147,13 +147,8 @@ function emitPanelRows(module: ModuleBuilder, tile: Microkernel, relaxedSimd: bo
     "i32",
   ] as const;
   const f = module.function(name, { params, results: [] });
-  const [rowTable, rows, k, c, cRowBytes] = [0, 2, 4, 5, 6].map((at) => f.param(at)) as [
-    Local,
-    Local,
-    Local,
-    Local,
-    Local,
-  ];
+  const [rowTable, rows, k] = [f.param(0), f.param(2), f.param(4)];
+  const [c, cRowBytes] = [f.param(5), f.param(6)];
   const tilesDone = f.local("i32");
   const callTile = (tile: number) => {
     for (const position of [0, 1, 3, 4, 5, 6, 7, 8]) f.get(f.param(position));
